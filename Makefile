@@ -1,0 +1,40 @@
+# Everything that people run here. `make demo` and `make test` do all their set-up themselves.
+
+SHELL := /bin/bash
+# A target directory outside the checkout, where one is given, is shared by all of these.
+export CARGO_TERM_COLOR ?= auto
+CARGO := cargo
+BIN = $(or $(CARGO_TARGET_DIR),target)/debug/cairn
+
+.PHONY: help setup build demo test check bench generate clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## fetch ONNX Runtime into .cache/
+	@.ci/setup
+
+build: setup ## build the one binary
+	@$(CARGO) build --locked -p cairn-cli
+
+demo: build ## the main job on real data: from documents to a deployed model that can be proven
+	@python3 tests/demo/demo.py --cairn $(BIN)
+
+test: setup ## all tests
+	@set -o pipefail; $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | python3 tests/demo/summary.py
+
+check: ## formatting, lints, layering, doc tests, licences
+	@.ci/setup checks
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	@PATH="$(CURDIR)/.cache/tools/bin:$$PATH" $(CARGO) deny --offline --locked check licenses bans sources
+
+bench: setup ## figures, each beside the machine's own limit
+	@$(CARGO) bench --locked --workspace --benches
+
+generate: ## write the committed schemas anew
+	@CAIRN_UPDATE=1 $(CARGO) test --locked -p cairn-schemas --test json_schemas -p cairn-server --test sdl
+
+clean: ## remove build outputs and the demo's data, keep .cache/
+	@$(CARGO) clean; rm -rf .cairn-demo

@@ -1,0 +1,100 @@
+//! What surrounds an event: what its producer says of it, what is stored, and what readers get.
+
+use crate::{Error, Event, Position, Ref, Timestamp, encoding};
+use std::collections::BTreeMap;
+
+/// Most bytes of one payload.
+pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of one batch.
+pub const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Most events of one batch.
+pub const BATCH_EVENTS_MAX: usize = 10_000;
+/// Most refs of one event, used and produced together; longer sets come as pages.
+pub const REFS_MAX: usize = 1024;
+
+/// What a producer says of an event. `source` and `id` together identify it: the same pair is the same event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Envelope {
+    pub source: String,
+    pub id: String,
+    /// The stream: what the event is about. CloudEvents' `subject`.
+    pub stream: Option<String>,
+    pub project: Option<String>,
+    /// The producer's claim of when it happened.
+    pub occurred_at: Option<Timestamp>,
+    /// How many events the stream must hold for this one to be accepted.
+    pub expected_version: Option<u64>,
+    /// `id` of the event that caused this one.
+    pub causation: Option<String>,
+    /// Unknown extension attributes, kept as received.
+    pub extensions: BTreeMap<String, String>,
+}
+
+/// An event on its way into the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    pub envelope: Envelope,
+    pub event: Event,
+}
+
+impl NewEvent {
+    pub fn new(source: &str, id: &str, event: impl Into<Event>) -> Self {
+        let envelope = Envelope { source: source.to_owned(), id: id.to_owned(), ..Envelope::default() };
+        Self { envelope, event: event.into() }
+    }
+    pub fn in_project(mut self, project: &str) -> Self {
+        self.envelope.project = Some(project.to_owned());
+        self
+    }
+    /// The stream it goes to: the producer's word, else what the event says it is about.
+    pub fn stream(&self) -> String {
+        self.envelope.stream.clone().unwrap_or_else(|| self.event.default_stream())
+    }
+}
+
+/// What the ledger stores apart from the entry, and can replace when something must be forgotten.
+#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+pub struct StoredPayload {
+    pub source: String,
+    pub id: String,
+    pub stream: String,
+    pub project: String,
+    pub occurred_at: Timestamp,
+    pub causation: Option<String>,
+    pub extensions: BTreeMap<String, String>,
+    pub used: Vec<Ref>,
+    pub produced: Vec<Ref>,
+    /// Keyed digest of the canonical content: what tells a repeat from a conflict.
+    pub content_mac: [u8; 32],
+    /// The event, as `Event::encode` gives it.
+    pub data: Vec<u8>,
+}
+
+impl StoredPayload {
+    pub fn encode(&self) -> Vec<u8> {
+        encoding::encode(self)
+    }
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        encoding::decode("a stored payload", bytes)
+    }
+}
+
+/// An event as readers get it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    pub position: Position,
+    /// When the ledger accepted it; never decreasing along the log.
+    pub recorded_at: Timestamp,
+    /// Its number in its stream, from 1.
+    pub stream_version: u64,
+    pub source: String,
+    pub id: String,
+    pub stream: String,
+    pub project: String,
+    pub occurred_at: Timestamp,
+    pub causation: Option<String>,
+    pub extensions: BTreeMap<String, String>,
+    pub used: Vec<Ref>,
+    pub produced: Vec<Ref>,
+    pub event: Event,
+}
