@@ -21,7 +21,7 @@ demo: build ## the main job on real data: from documents to a deployed model tha
 	@python3 tests/demo/demo.py --cairn $(BIN)
 
 test: setup ## all tests
-	@set -o pipefail; $(CARGO) test --locked --workspace --no-fail-fast 2>&1 | python3 tests/demo/summary.py
+	@$(CARGO) test --locked --workspace --no-fail-fast
 
 check: ## formatting, lints, layering, doc tests, licences
 	@.ci/setup checks

@@ -1,0 +1,33 @@
+//! Models: ONNX graphs written here, their gradients, training and inference on ONNX Runtime, tokenizers.
+//! Pure except for the runtime, which owns the library and the device. No type of `ort` is public.
+
+pub mod graph;
+
+mod checkpoint;
+mod data;
+mod error;
+mod evaluate;
+mod generate;
+mod loaded;
+mod models;
+mod rng;
+mod runtime;
+mod sampling;
+mod schedule;
+mod tokenizer;
+mod train;
+mod weights;
+
+pub use checkpoint::Checkpoint;
+pub use data::{Batch, Example, IGNORE, Loader, LoaderState, Overlong, Row, batches, pack};
+pub use error::Error;
+pub use evaluate::{ExampleScore, RowScore, Scorer};
+pub use generate::{Finish, Generated, Generator};
+pub use models::DecoderConfig;
+pub use rng::{CounterRng, RngState};
+pub use runtime::{Device, Environment, Feed, Outputs, Resident, Runtime, RuntimeOptions, Session};
+pub use sampling::Sampling;
+pub use schedule::{Decay, Schedule};
+pub use tokenizer::Tokenizer;
+pub use train::{StepReport, TrainOptions, TrainState, Trainer};
+pub use weights::{Tensor, Weights};

@@ -1,0 +1,215 @@
+//! From logits to a token: greedy, or drawn after temperature, top-k and top-p, in that order.
+//! A draw depends on (seed, row, position) and the row's own logits, never on the rest of the batch.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CounterRng, Error, RngState};
+
+/// Words of the generator set apart for one position.
+const WORDS_PER_POSITION: u64 = 4;
+
+/// How tokens are chosen and when to stop.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// 0 always takes the likeliest token.
+    pub temperature: f32,
+    /// Only the k likeliest tokens.
+    #[serde(default)]
+    pub top_k: Option<u32>,
+    /// Only the likeliest tokens that together have this probability.
+    #[serde(default)]
+    pub top_p: Option<f32>,
+    #[serde(default)]
+    pub seed: u64,
+    pub max_new_tokens: usize,
+    /// Tokens that end a row. They are not part of what is generated.
+    #[serde(default)]
+    pub stop: Vec<u32>,
+}
+
+impl Sampling {
+    /// The likeliest token each time, up to `max_new_tokens` or one of `stop`.
+    pub fn greedy(max_new_tokens: usize, stop: Vec<u32>) -> Self {
+        Self { temperature: 0.0, top_k: None, top_p: None, seed: 0, max_new_tokens, stop }
+    }
+
+    /// Refuses values without a meaning, naming the key.
+    pub fn validate(&self) -> Result<(), Error> {
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            return Err(Error::invalid("temperature", self.temperature, "0 (greedy) or a number above"));
+        }
+        if self.top_k == Some(0) {
+            return Err(Error::invalid("top_k", 0, "at least 1, or none for no limit"));
+        }
+        if let Some(top_p) = self.top_p
+            && !(top_p > 0.0 && top_p <= 1.0)
+        {
+            return Err(Error::invalid("top_p", top_p, "a probability above 0 and up to 1"));
+        }
+        if self.max_new_tokens == 0 {
+            return Err(Error::invalid("max_new_tokens", 0, "at least 1"));
+        }
+        Ok(())
+    }
+
+    /// The token after the one at `position - 1` of `row`. None if no logit is a number.
+    pub(crate) fn choose(&self, logits: &[f32], row: usize, position: usize) -> Option<u32> {
+        if self.temperature == 0.0 {
+            return likeliest(logits);
+        }
+        let mut kept: Vec<(u32, f32)> =
+            (0..).zip(logits.iter().copied()).filter(|(_, logit)| logit.is_finite()).collect();
+        if let Some(top_k) = self.top_k {
+            keep_top_k(&mut kept, top_k as usize);
+        }
+        let highest = kept.iter().map(|&(_, logit)| logit).fold(f32::NEG_INFINITY, f32::max);
+        let share = |logit: f32| libm::exp(f64::from(logit - highest) / f64::from(self.temperature));
+        let mut shares: Vec<f64> = kept.iter().map(|&(_, logit)| share(logit)).collect();
+        if let Some(top_p) = self.top_p {
+            kept.sort_unstable_by(likelier);
+            shares = kept.iter().map(|&(_, logit)| share(logit)).collect();
+            shares.truncate(nucleus(&shares, f64::from(top_p)));
+        }
+        let drawn = self.uniform(row, position) * shares.iter().sum::<f64>();
+        let mut reached = 0.0;
+        let beyond = |&share: &f64| {
+            reached += share;
+            reached > drawn
+        };
+        let chosen = shares.iter().position(beyond).or(shares.len().checked_sub(1))?;
+        Some(kept[chosen].0)
+    }
+
+    fn uniform(&self, row: usize, position: usize) -> f64 {
+        let counter = (position as u64).wrapping_mul(WORDS_PER_POSITION);
+        CounterRng::from_state(RngState { seed: self.seed, stream: row as u64, counter }).next_f64()
+    }
+}
+
+/// Highest logit, lowest id among equals.
+fn likeliest(logits: &[f32]) -> Option<u32> {
+    let mut best: Option<(usize, f32)> = None;
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit.is_finite() && best.is_none_or(|(_, highest)| logit > highest) {
+            best = Some((id, logit));
+        }
+    }
+    best.map(|(id, _)| id as u32)
+}
+
+fn keep_top_k(kept: &mut Vec<(u32, f32)>, top_k: usize) {
+    if top_k < kept.len() {
+        kept.select_nth_unstable_by(top_k - 1, likelier);
+        kept.truncate(top_k);
+    }
+    kept.sort_unstable_by(likelier);
+}
+
+/// How many of the shares, highest first, reach `top_p` of their sum.
+fn nucleus(shares: &[f64], top_p: f64) -> usize {
+    let enough = top_p * shares.iter().sum::<f64>();
+    let mut reached = 0.0;
+    let last = shares.iter().position(|share| {
+        reached += share;
+        reached >= enough
+    });
+    last.map_or(shares.len(), |last| last + 1)
+}
+
+/// A total order: no two ids are equal, so sorting does not depend on the algorithm.
+fn likelier(left: &(u32, f32), right: &(u32, f32)) -> Ordering {
+    right.1.total_cmp(&left.1).then(left.0.cmp(&right.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f32; 6] = [0.0, 2.0, -1.0, 2.0, 1.0, f32::NEG_INFINITY];
+
+    fn sampling(temperature: f32, top_k: Option<u32>, top_p: Option<f32>) -> Sampling {
+        Sampling { temperature, top_k, top_p, seed: 4, max_new_tokens: 1, stop: Vec::new() }
+    }
+
+    fn frequencies(sampling: &Sampling) -> Vec<f64> {
+        let mut counts = [0u32; LOGITS.len()];
+        let draws = 20_000;
+        for position in 0..draws {
+            counts[sampling.choose(&LOGITS, 3, position).unwrap() as usize] += 1;
+        }
+        counts.iter().map(|&count| f64::from(count) / draws as f64).collect()
+    }
+
+    fn assert_close(found: &[f64], expected: &[f64]) {
+        let close = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 0.015);
+        assert!(close, "{found:?}, expected {expected:?}");
+    }
+
+    fn softmax(temperature: f64, kept: &[usize]) -> Vec<f64> {
+        let weight = |id: usize| if kept.contains(&id) { (f64::from(LOGITS[id]) / temperature).exp() } else { 0.0 };
+        let total: f64 = (0..LOGITS.len()).map(weight).sum();
+        (0..LOGITS.len()).map(|id| weight(id) / total).collect()
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_the_highest() {
+        assert_eq!(sampling(0.0, None, None).choose(&LOGITS, 0, 0), Some(1));
+        assert_eq!(sampling(0.0, None, None).choose(&[f32::NAN, -3.0], 0, 0), Some(1));
+        assert_eq!(sampling(0.0, None, None).choose(&[f32::NAN], 0, 0), None);
+        assert_eq!(sampling(1.0, None, None).choose(&[f32::NAN], 0, 0), None);
+    }
+
+    #[test]
+    fn draws_follow_the_distribution() {
+        assert_close(&frequencies(&sampling(1.0, None, None)), &softmax(1.0, &[0, 1, 2, 3, 4]));
+        assert_close(&frequencies(&sampling(2.5, None, None)), &softmax(2.5, &[0, 1, 2, 3, 4]));
+        assert_close(&frequencies(&sampling(1.0, Some(3), None)), &softmax(1.0, &[1, 3, 4]));
+        assert_close(&frequencies(&sampling(1.0, Some(1), None)), &softmax(1.0, &[1]));
+        assert_close(&frequencies(&sampling(1.0, Some(99), Some(1.0))), &softmax(1.0, &[0, 1, 2, 3, 4]));
+        // Shares are about 0.40, 0.40, 0.15, 0.05, 0.02.
+        assert_close(&frequencies(&sampling(1.0, None, Some(0.3))), &softmax(1.0, &[1]));
+        assert_close(&frequencies(&sampling(1.0, None, Some(0.6))), &softmax(1.0, &[1, 3]));
+        assert_close(&frequencies(&sampling(1.0, None, Some(0.9))), &softmax(1.0, &[1, 3, 4]));
+        // Top-p counts within what top-k left: of 0.5 and 0.5, 0.6 needs both.
+        assert_close(&frequencies(&sampling(1.0, Some(2), Some(0.6))), &softmax(1.0, &[1, 3]));
+    }
+
+    #[test]
+    fn a_cold_temperature_is_almost_greedy() {
+        let cold = sampling(1e-30, None, None);
+        assert!((0..50).all(|position| [1, 3].contains(&cold.choose(&LOGITS, 0, position).unwrap())));
+    }
+
+    #[test]
+    fn draws_are_keyed_by_seed_row_and_position() {
+        let even = [0.0f32; 1_000];
+        let draw = |seed, row, position| Sampling { seed, ..sampling(1.0, None, None) }.choose(&even, row, position);
+        assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
+        assert_ne!(draw(1, 2, 3), draw(2, 2, 3));
+        assert_ne!(draw(1, 2, 3), draw(1, 3, 3));
+        assert_ne!(draw(1, 2, 3), draw(1, 2, 4));
+    }
+
+    #[test]
+    fn refusals_name_the_key() {
+        let base = sampling(1.0, None, None);
+        base.validate().unwrap();
+        let cases = [
+            (Sampling { temperature: f32::NAN, ..base.clone() }, "`temperature` is NaN"),
+            (Sampling { temperature: -0.5, ..base.clone() }, "`temperature` is -0.5"),
+            (Sampling { temperature: f32::INFINITY, ..base.clone() }, "`temperature` is inf"),
+            (Sampling { top_k: Some(0), ..base.clone() }, "`top_k` is 0"),
+            (Sampling { top_p: Some(0.0), ..base.clone() }, "`top_p` is 0"),
+            (Sampling { top_p: Some(1.5), ..base.clone() }, "`top_p` is 1.5"),
+            (Sampling { top_p: Some(f32::NAN), ..base.clone() }, "`top_p` is NaN"),
+            (Sampling { max_new_tokens: 0, ..base }, "`max_new_tokens` is 0"),
+        ];
+        for (sampling, expected) in cases {
+            let message = sampling.validate().unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+}
