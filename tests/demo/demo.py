@@ -7,15 +7,15 @@ The data directory stays. Run again, it takes up where it stopped: what is recor
 """
 import argparse
 import json
+import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(os.path.relpath(pathlib.Path(__file__).parent))
 PIPELINE = HERE / "pipeline.yaml"
 QUESTION = "Tom has 3 boxes with 12 pencils each. He gives away 8 pencils. How many pencils does he have left?"
 
@@ -61,12 +61,14 @@ def heading(text):
     print(f"\n\n== {text} ==", flush=True)
 
 
-def measure(summary, task, metric):
+def measure(exam, task, metric):
     """One figure of an exam: value, standard error, n."""
-    for found in summary["metrics"]:
-        if found["task"] == task and found["metric"] == metric:
-            return found
-    sys.exit(f"demo: the exam has no {task}.{metric}")
+    return exam["tasks"][task]["metrics"][metric]
+
+
+def training(job):
+    speed = job["tokens"] / (job["duration_ms"] / 1000)
+    return f"{job['steps']} steps, {job['tokens']:,} tokens, {speed:,.0f} tokens/s, validation loss {job['validation_loss']:.3f}"
 
 
 def shown(m, percent=False):
@@ -78,15 +80,14 @@ def shown(m, percent=False):
 
 def transcripts(cairn, exam, count=2):
     """A few answers, out of the artifact that keeps every sample."""
-    samples = exam["samples"]["answers"]
     with tempfile.TemporaryDirectory() as folder:
-        cairn.json("export", samples, "--to", f"{folder}/samples")
-        file = next(p for p in pathlib.Path(folder).rglob("*") if p.is_file() and p.name == samples.split(":")[1])
+        file = pathlib.Path(folder) / "samples.jsonl"
+        cairn.json("export", exam["tasks"]["answers"]["samples"], "--as", "file", "--to", file)
         rows = [json.loads(line) for line in file.read_text().splitlines()]
     for row in rows[:count]:
         print(f"  Q: {row['prompt'].strip()[:150]}…")
         print("  A: " + row["answer"].strip().replace("\n", "\n     ")[:400])
-        print(f"  (reference {row['reference_extracted']}, exact match {row['scores']['exact_match']:.0f})\n")
+        print(f"  (right answer: {row['reference'].splitlines()[-1]}; exact match {row['scores']['exact_match']:.0f})\n")
 
 
 def tamper(cairn):
@@ -151,16 +152,16 @@ def main():
     status = cairn.json("status")
     heading("Summary (every figure measured in this run or read from its ledger)")
     rows = [
-        ("documents ingested", f"{summary['problems']['ingested'] + summary['pages']['ingested']}"),
-        ("documents rejected", f"{summary['problems']['rejected'] + summary['pages']['rejected']}"),
-        ("dataset", f"ds://math/corpus@1.0.0, {summary['corpus']['rows']} rows"),
+        ("documents ingested", sum(summary[name]["documents"] for name in ("problems", "pages", "exam-problems"))),
+        ("documents rejected", sum(summary[name]["rejected"] for name in ("problems", "pages", "exam-problems"))),
+        ("dataset", f"{summary['corpus']['dataset']}, {summary['corpus']['rows']:,} rows"),
         ("parameters", f"{summary['base']['parameters']:,}"),
-        ("pretraining", f"{summary['base']['steps']} steps, {summary['base']['tokens']:,} tokens, {summary['base']['tokens_per_second']:,.0f} tokens/s"),
-        ("fine-tuning", f"{summary['tuned']['steps']} steps, {summary['tuned']['tokens']:,} tokens, {summary['tuned']['tokens_per_second']:,.0f} tokens/s"),
+        ("pretraining", training(summary["base"])),
+        ("fine-tuning", training(summary["tuned"])),
         ("perplexity, 200 test problems", f"base {shown(measure(base, 'language', 'perplexity'))}, tuned {shown(measure(tuned, 'language', 'perplexity'))}"),
         ("answers in the required form", f"base {shown(measure(base, 'answers', 'format_validity'), True)}, tuned {shown(measure(tuned, 'answers', 'format_validity'), True)} (n = {measure(tuned, 'answers', 'format_validity')['n']}, ± standard error)"),
         ("exact match", f"base {shown(measure(base, 'answers', 'exact_match'), True)}, tuned {shown(measure(tuned, 'answers', 'exact_match'), True)}"),
-        ("gate of the base model", summary["base-gate"].get("outcome") or summary["base-gate"]["summary"]["outcome"]),
+        ("gate of the base model", f"{summary['base-gate']['summary']['outcome']}: {summary['base-gate']['reason']}"),
         ("gate of the tuned model", summary["tuned-gate"]["outcome"]),
         ("events in the ledger", f"{status['head']:,}"),
         ("tampering", next((line.strip() for line in found.splitlines() if "position" in line), found.strip())),

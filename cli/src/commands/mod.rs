@@ -1,0 +1,58 @@
+//! One small file a command.
+
+pub(crate) mod append;
+pub(crate) mod ask;
+pub(crate) mod best;
+pub(crate) mod curves;
+pub(crate) mod deployment;
+pub(crate) mod export;
+pub(crate) mod init;
+pub(crate) mod lineage;
+pub(crate) mod log;
+pub(crate) mod rebuild;
+pub(crate) mod reproduce;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod status;
+pub(crate) mod verify;
+
+use crate::exit;
+use cairn_processors::Context;
+use cairn_schemas::Ref;
+use std::process::ExitCode;
+
+/// How every command ends.
+pub(crate) type Outcome = anyhow::Result<ExitCode>;
+
+pub(crate) fn done() -> Outcome {
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a value as one line of JSON.
+pub(crate) fn print_json(value: &serde_json::Value) {
+    println!("{value}");
+}
+
+/// A reading context with projections that cover the head.
+pub(crate) fn reader(globals: &crate::Globals) -> anyhow::Result<Context> {
+    let context = Context::open_reader(&globals.data)?;
+    context.projections().catch_up()?;
+    Ok(context)
+}
+
+/// Turns what a person names into a ref: a full ref, or a deployment's, model's or run's bare name.
+pub(crate) fn resolve(context: &Context, text: &str) -> anyhow::Result<Ref> {
+    let reference: Ref = match text.parse() {
+        Ok(reference) => reference,
+        Err(error) => match text.contains(':') {
+            true => return Err(error.into()),
+            false => format!("deployment:{text}").parse().map_err(|_| anyhow::Error::from(error))?,
+        },
+    };
+    if context.projections().catalog().get(&reference.to_string())?.is_none() {
+        return Err(exit::not_found(format!(
+            "nothing in this ledger is called {reference}; `cairn status` lists datasets, models, runs and deployments"
+        )));
+    }
+    Ok(reference)
+}

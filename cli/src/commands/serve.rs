@@ -1,0 +1,44 @@
+//! `cairn serve`: the events API, GraphQL, inference, health and metrics, on loopback unless told otherwise.
+
+use super::{Outcome, done};
+use crate::Globals;
+use cairn_processors::Context;
+use std::net::SocketAddr;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Address and port; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8470", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+}
+
+pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
+    let context = Context::open(&globals.data)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let server =
+            cairn_server::bind(context, cairn_server::ServerOptions { listen: args.listen, ..Default::default() })
+                .await?;
+        let address = server.local_addr();
+        let scope = if address.ip().is_loopback() {
+            "this machine only"
+        } else {
+            "EVERY machine that reaches this address: there is no authentication yet"
+        };
+        println!("listening on http://{address} ({scope})");
+        println!("  GraphiQL   http://{address}/graphql");
+        println!("  events     POST http://{address}/v1/events");
+        println!("  chat       POST http://{address}/v1/inference/chat");
+        println!("  metrics    http://{address}/metrics");
+        server.run(stopped()).await
+    })?;
+    done()
+}
+
+/// Resolves on ctrl-C and on SIGTERM.
+async fn stopped() {
+    let interrupt = tokio::signal::ctrl_c();
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .expect("a handler for SIGTERM can be installed");
+    tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
+}

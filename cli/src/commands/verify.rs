@@ -1,0 +1,126 @@
+//! `cairn verify [DIR]`: check every stored byte of the ledger, or of an exported bundle.
+
+use super::{Outcome, done, print_json};
+use crate::{Globals, exit};
+use cairn_ledger::{Damage, VerifyOptions, VerifyReport};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The file that says that a folder is an exported bundle.
+const BUNDLE_MARKER: &str = "bundle";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// An exported bundle, or a data directory; the data directory by default.
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Leave the artifacts out.
+    #[arg(long)]
+    no_artifacts: bool,
+}
+
+pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
+    let dir = args.dir.as_ref().unwrap_or(&globals.data);
+    if !dir.is_dir() {
+        return Err(exit::not_found(format!("{} is no folder; name a data directory or a bundle", dir.display())));
+    }
+    if dir.join(BUNDLE_MARKER).is_file() {
+        return bundle(globals, dir);
+    }
+    let options = VerifyOptions { artifacts: !args.no_artifacts, ..VerifyOptions::default() };
+    let report = cairn_ledger::verify(dir, &options)?;
+    if globals.json {
+        print_json(&json(dir, &report));
+    } else {
+        print(dir, &report, args.no_artifacts);
+    }
+    Ok(ExitCode::from(if report.is_intact() { 0 } else { exit::DIFFERS }))
+}
+
+fn bundle(globals: &Globals, dir: &Path) -> Outcome {
+    let bundle = match cairn_ledger::verify_bundle(dir) {
+        Ok(bundle) => bundle,
+        Err(cairn_ledger::Error::Damaged(damage)) => {
+            if globals.json {
+                print_json(&serde_json::json!({ "verdict": "tampered", "damage": [damage_json(&damage)] }));
+            } else {
+                println!("TAMPERED\n  {damage}");
+            }
+            return Ok(ExitCode::from(exit::DIFFERS));
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let size = bundle.checkpoint.checkpoint.size;
+    if globals.json {
+        print_json(&serde_json::json!({
+            "verdict": "intact", "origin": bundle.origin, "events": size, "artifacts": bundle.artifacts.len(),
+            "artifacts_named": bundle.artifacts_named.len(), "root": bundle.checkpoint.checkpoint.root,
+            "chain_head": bundle.chain_head, "verifier_key": bundle.verifier_key,
+        }));
+        return done();
+    }
+    println!("intact: bundle {}", dir.display());
+    println!(
+        "  {size} events of {}, {} artifacts, {} of them named by an event",
+        bundle.origin,
+        bundle.artifacts.len(),
+        bundle.artifacts_named.len()
+    );
+    println!("  root {}", bundle.checkpoint.checkpoint.root);
+    println!("  signed by {}", bundle.verifier_key);
+    println!("  (compare that key with the one its owner published)");
+    done()
+}
+
+fn print(dir: &Path, report: &VerifyReport, without_artifacts: bool) {
+    let verdict = if report.is_intact() { "intact" } else { "TAMPERED" };
+    println!("{verdict}: {}", dir.display());
+    for damage in &report.damage {
+        println!("  {damage}");
+    }
+    for log in &report.logs {
+        println!(
+            "  log {}: {} events in {} frames, {} bytes, {} segments",
+            log.log, log.events, log.frames, log.bytes, log.segments
+        );
+        println!("    chain head {}", log.chain_head);
+        println!("    tree root  {}", log.root);
+        match &log.checkpoint {
+            Some(signed) => {
+                println!("    checkpoint of size {} signed by {}", signed.checkpoint.size, log.verifier_key)
+            }
+            None => println!("    no checkpoint yet"),
+        }
+        if log.unfinished_bytes > 0 {
+            println!("    {} bytes of a write that never ended follow; opening puts them aside", log.unfinished_bytes);
+        }
+    }
+    if without_artifacts {
+        println!("  artifacts were not read");
+    } else {
+        println!("  {} artifacts, {} bytes", report.artifacts, report.artifact_bytes);
+    }
+}
+
+fn json(dir: &Path, report: &VerifyReport) -> serde_json::Value {
+    let log = |log: &cairn_ledger::VerifiedLog| {
+        serde_json::json!({
+            "log": log.log, "origin": log.origin, "events": log.events, "frames": log.frames, "bytes": log.bytes,
+            "chain_head": log.chain_head, "root": log.root, "verifier_key": log.verifier_key,
+            "checkpoint": log.checkpoint.as_ref().map(|signed| &signed.note), "unfinished_bytes": log.unfinished_bytes,
+        })
+    };
+    serde_json::json!({
+        "verdict": if report.is_intact() { "intact" } else { "tampered" }, "dir": dir,
+        "logs": report.logs.iter().map(log).collect::<Vec<_>>(),
+        "artifacts": report.artifacts, "artifact_bytes": report.artifact_bytes,
+        "damage": report.damage.iter().map(damage_json).collect::<Vec<_>>(),
+    })
+}
+
+fn damage_json(damage: &Damage) -> serde_json::Value {
+    serde_json::json!({
+        "log": damage.log, "position": damage.position, "file": damage.file, "offset": damage.offset,
+        "expected": damage.expected, "found": damage.found,
+    })
+}

@@ -1,0 +1,105 @@
+//! `cairn`, the one binary. Offline commands work without a server.
+
+mod commands;
+mod exit;
+mod render;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The system of record for how a language model came to be.
+#[derive(Parser)]
+#[command(name = "cairn", version, about, after_help = exit::HELP, propagate_version = true)]
+struct Cli {
+    /// The data directory.
+    #[arg(long, global = true, default_value = ".cairn", value_name = "DIR")]
+    data: PathBuf,
+    /// Write JSON for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command is given.
+struct Globals {
+    data: PathBuf,
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look at data and write a commented pipeline that runs unedited.
+    Init(commands::init::Args),
+    /// Run a pipeline, or a training config; takes up where an earlier run stopped.
+    Run(commands::run::Args),
+    /// Serve the events API, GraphQL and inference.
+    Serve(commands::serve::Args),
+    /// Append CloudEvents, one JSON object a line on standard input.
+    Append(commands::append::Args),
+    /// Print events.
+    Log(commands::log::Args),
+    /// Check every stored byte of a ledger, or an exported bundle.
+    Verify(commands::verify::Args),
+    /// Show what a thing was made of, or what was made of it.
+    Lineage(commands::lineage::Args),
+    /// Plot a metric of one or more runs.
+    Curves(commands::curves::Args),
+    /// Rank subjects on a task.
+    Best(commands::best::Args),
+    /// Ask a deployment.
+    Ask(commands::ask::Args),
+    /// Make a model what a deployment answers with.
+    Promote(commands::deployment::PromoteArgs),
+    /// Take a deployment back to the model before.
+    RollBack(commands::deployment::RollBackArgs),
+    /// Run a recorded run again and compare digests.
+    Reproduce(commands::reproduce::Args),
+    /// Write a bundle that can be verified alone.
+    Export(commands::export::Args),
+    /// Rebuild projections from the ledger.
+    Rebuild(commands::rebuild::Args),
+    /// Show what is here: head, checkpoint, projections, what is deployed.
+    Status(commands::status::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    init_logging(matches!(cli.command, Command::Serve(_)));
+    let globals = Globals { data: cli.data, json: cli.json };
+    let result = match cli.command {
+        Command::Init(args) => commands::init::run(&globals, &args),
+        Command::Run(args) => commands::run::run(&globals, &args),
+        Command::Serve(args) => commands::serve::run(&globals, &args),
+        Command::Append(args) => commands::append::run(&globals, &args),
+        Command::Log(args) => commands::log::run(&globals, &args),
+        Command::Verify(args) => commands::verify::run(&globals, &args),
+        Command::Lineage(args) => commands::lineage::run(&globals, &args),
+        Command::Curves(args) => commands::curves::run(&globals, &args),
+        Command::Best(args) => commands::best::run(&globals, &args),
+        Command::Ask(args) => commands::ask::run(&globals, &args),
+        Command::Promote(args) => commands::deployment::promote(&globals, &args),
+        Command::RollBack(args) => commands::deployment::roll_back(&globals, &args),
+        Command::Reproduce(args) => commands::reproduce::run(&globals, &args),
+        Command::Export(args) => commands::export::run(&globals, &args),
+        Command::Rebuild(args) => commands::rebuild::run(&globals, &args),
+        Command::Status(args) => commands::status::run(&globals, &args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => exit::report(&error, globals.json),
+    }
+}
+
+/// Logs go to standard error: `CAIRN_LOG` sets the filter, `CAIRN_LOG_FORMAT=json` the form. Bodies, prompts and
+/// personal data are never logged.
+fn init_logging(serving: bool) {
+    let default = if serving { "info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| default.into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match std::env::var("CAIRN_LOG_FORMAT").as_deref() {
+        Ok("json") => builder.json().init(),
+        _ => builder.with_target(false).init(),
+    }
+}

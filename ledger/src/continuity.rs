@@ -1,0 +1,113 @@
+//! What must hold from one entry to the next. Opening, verification and bundles all check it with this code.
+
+use crate::bundle::Entries;
+use crate::chain;
+use crate::entry::Entry;
+use crate::error::Mismatch;
+use crate::tree::Tree;
+use cairn_schemas::{Blake3, Sha256};
+
+/// State of a log after the entries seen so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Continuity {
+    pub(crate) head: u64,
+    pub(crate) recorded_at_micros: i64,
+    pub(crate) chain: Blake3,
+    pub(crate) tree: Tree,
+    pub(crate) frames: u64,
+    /// Version of each stream, by its number less one. Grows with the number of streams.
+    pub(crate) stream_versions: Vec<u64>,
+    /// A signed size and root that the tree must pass through.
+    promised: Option<(u64, Sha256)>,
+}
+
+/// A mismatch, and the position it concerns.
+pub(crate) type At = (u64, Mismatch);
+
+impl Continuity {
+    pub(crate) fn new(origin: &str) -> Self {
+        Self {
+            head: 0,
+            recorded_at_micros: i64::MIN,
+            chain: chain::genesis(origin),
+            tree: Tree::default(),
+            frames: 0,
+            stream_versions: Vec::new(),
+            promised: None,
+        }
+    }
+
+    pub(crate) fn promised(mut self, size: u64, root: Sha256) -> Self {
+        self.promised = Some((size, root));
+        self
+    }
+
+    /// Takes the entries of one whole frame, and gives them decoded, each with its offset.
+    pub(crate) fn frame(&mut self, entries: &[u8], mut each: impl FnMut(usize, Entry)) -> Result<(), At> {
+        let mut first = true;
+        for item in Entries::new(entries) {
+            let expected = self.head + 1;
+            let (at, bytes) = item.map_err(|m| (expected, m))?;
+            let entry = Entry::decode(bytes).map_err(|m| (expected, m.shifted(at + 2)))?;
+            self.entry(&entry, first).map_err(|m| (expected, m.shifted(at + 2)))?;
+            first = false;
+            self.tree.push(bytes);
+            self.head = expected;
+            self.check_promise().map_err(|m| (expected, m.shifted(at)))?;
+            each(at, entry);
+        }
+        self.chain = chain::next(&self.chain, entries);
+        self.frames += 1;
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry, first_of_frame: bool) -> Result<(), Mismatch> {
+        if entry.position.get() != self.head + 1 {
+            return Err(Mismatch::new(2, format!("position {}", self.head + 1), entry.position));
+        }
+        let micros = entry.recorded_at.as_micros();
+        if micros < self.recorded_at_micros {
+            return Err(Mismatch::new(
+                10,
+                format!("a time from {} µs", self.recorded_at_micros),
+                format!("{micros} µs"),
+            ));
+        }
+        self.recorded_at_micros = micros;
+        self.stream(entry)?;
+        let expected = first_of_frame.then_some(self.chain);
+        if entry.chain_before != expected {
+            let shown = |head: Option<Blake3>| head.map_or("none".to_owned(), |head| head.to_hex());
+            return Err(Mismatch::new(90, format!("chain head {}", shown(expected)), shown(entry.chain_before)));
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, entry: &Entry) -> Result<(), Mismatch> {
+        let streams = self.stream_versions.len() as u64;
+        let (number, version) = (entry.stream.0, entry.stream_version);
+        if number > streams + 1 {
+            return Err(Mismatch::new(22, format!("a stream number up to {}", streams + 1), number));
+        }
+        if number == streams + 1 {
+            self.stream_versions.push(0);
+        }
+        let current = &mut self.stream_versions[usize::try_from(number - 1).expect("fewer streams than memory")];
+        if version != *current + 1 {
+            return Err(Mismatch::new(30, format!("version {} of stream {number}", *current + 1), version));
+        }
+        *current = version;
+        Ok(())
+    }
+
+    fn check_promise(&self) -> Result<(), Mismatch> {
+        match self.promised {
+            Some((size, root)) if size == self.head && root != self.tree.root() => Err(Mismatch::new(
+                0,
+                format!("tree root {root} at size {size}, as the checkpoint has it"),
+                format!("{} over the stored entries", self.tree.root()),
+            )),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What can go wrong, with the values that show it. Damage names log, position, file, offset, expected and found.
+
+use cairn_schemas::{Blake3, Position, TenantId};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the ledger refused or failed. See [`Error::is_retryable`] for what a caller may do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("ledger {} is already open ({holder}); stop that process, or talk to it", dir.display())]
+    AlreadyOpen { dir: PathBuf, holder: String },
+    #[error("{} is not a ledger: {why}", dir.display())]
+    NotALedger { dir: PathBuf, why: String },
+    #[error("tenant `{tenant}` has no log yet; append an event to it first")]
+    NoLog { tenant: TenantId },
+    #[error("this ledger was opened read-only; open it for writing to append")]
+    ReadOnly,
+    #[error("{0}")]
+    Damaged(Box<Damage>),
+    #[error("{action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("the disk is full: {bytes} bytes did not fit at {}; nothing of them was kept, free space and retry", path.display())]
+    DiskFull { bytes: u64, path: PathBuf },
+    #[error(
+        "it is unknown whether the events were recorded ({why}); open the ledger again and retry with the same ids"
+    )]
+    OutcomeUnknown { why: String },
+    #[error("the ledger's writer has ended ({why}); open the ledger again and retry")]
+    WriterEnded { why: String },
+
+    #[error("a batch holds 1 to {max} events, this one {given}")]
+    BatchLength { given: usize, max: usize },
+    #[error("event {index}: {what} takes {given} bytes, at most {max} are allowed")]
+    TooLarge { index: usize, what: &'static str, given: usize, max: usize },
+    #[error("event {index} names {given} refs, at most {max} are allowed; send longer sets as pages")]
+    TooManyRefs { index: usize, given: usize, max: usize },
+    #[error("event {index}: {what} is empty; {hint}")]
+    Missing { index: usize, what: &'static str, hint: &'static str },
+    #[error(
+        "event {index} (source `{event_source}`, id `{id}`) was recorded at position {position} with other content"
+    )]
+    Conflict { index: usize, event_source: String, id: String, position: Position },
+    #[error("{} of {events} events of the batch were recorded before, the others not: {}", repeated.len(), list(repeated))]
+    PartlyRepeated { events: usize, repeated: Vec<(usize, Position)> },
+    #[error("events {first_index} and {index} of the batch have the same source `{event_source}` and id `{id}`")]
+    RepeatedInBatch { index: usize, first_index: usize, event_source: String, id: String },
+    #[error("event {index}: stream `{stream}` is at version {actual}, not at the expected version {expected}")]
+    WrongVersion { index: usize, stream: String, expected: u64, actual: u64 },
+    #[error("event {index} of type {event_type} does not come back from its own encoding: {why}")]
+    NotReproducible { index: usize, event_type: &'static str, why: String },
+    #[error(transparent)]
+    Schemas(#[from] cairn_schemas::Error),
+
+    #[error("there is no artifact {digest}")]
+    NoArtifact { digest: Blake3 },
+    #[error("{}: {why}", path.display())]
+    Key { path: PathBuf, why: String },
+    #[error("{} is not a bundle: {why}", dir.display())]
+    NotABundle { dir: PathBuf, why: String },
+}
+
+impl Error {
+    /// Whether the same call, with the same ids, may succeed later or after the ledger was opened again.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Error::AlreadyOpen { .. }
+                | Error::DiskFull { .. }
+                | Error::OutcomeUnknown { .. }
+                | Error::WriterEnded { .. }
+                | Error::Io { .. }
+        )
+    }
+
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    }
+}
+
+fn list(repeated: &[(usize, Position)]) -> String {
+    const SHOWN_MAX: usize = 8;
+    let mut shown: Vec<String> = repeated
+        .iter()
+        .take(SHOWN_MAX)
+        .map(|(index, position)| format!("event {index} at position {position}"))
+        .collect();
+    if repeated.len() > SHOWN_MAX {
+        shown.push(format!("and {} more", repeated.len() - SHOWN_MAX));
+    }
+    shown.join(", ")
+}
+
+/// Stored bytes that are not what was written: where they stand, what was expected there and what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Which log, as `tenant/kind/shard`; `-` for what belongs to no log.
+    pub log: String,
+    /// The first position that may be affected; `None` where the bytes belong to no event.
+    pub position: Option<u64>,
+    /// Relative to the ledger's directory.
+    pub file: PathBuf,
+    pub offset: u64,
+    pub expected: String,
+    pub found: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "damaged: log {}, ", self.log)?;
+        match self.position {
+            Some(position) => write!(f, "position {position}, ")?,
+            None => write!(f, "no position, ")?,
+        }
+        let Damage { file, offset, expected, found, .. } = self;
+        write!(f, "file {}, offset {offset}: expected {expected}, found {found}", file.display())
+    }
+}
+
+impl From<Damage> for Error {
+    fn from(damage: Damage) -> Self {
+        Error::Damaged(Box::new(damage))
+    }
+}
+
+/// What a pure decoder found wrong; whoever knows the file turns it into [`Damage`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    /// Offset inside the bytes that were being decoded.
+    pub(crate) at: usize,
+    pub(crate) expected: String,
+    pub(crate) found: String,
+}
+
+impl Mismatch {
+    pub(crate) fn new(at: usize, expected: impl fmt::Display, found: impl fmt::Display) -> Self {
+        Self { at, expected: expected.to_string(), found: found.to_string() }
+    }
+
+    /// The same finding, seen from a range that begins `by` bytes earlier.
+    pub(crate) fn shifted(mut self, by: usize) -> Self {
+        self.at += by;
+        self
+    }
+}

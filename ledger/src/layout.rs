@@ -1,0 +1,164 @@
+//! Which log is which, and where its files stand inside the ledger's directory.
+
+use cairn_schemas::TenantId;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What a log is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum LogKind {
+    /// Events.
+    Main,
+    /// Sensitive reads, apart from the main log so that they do not inflate lineage.
+    Audit,
+    /// Heads of other logs.
+    Root,
+}
+
+impl LogKind {
+    const ALL: [LogKind; 3] = [LogKind::Main, LogKind::Audit, LogKind::Root];
+
+    fn name(self) -> &'static str {
+        match self {
+            LogKind::Main => "main",
+            LogKind::Audit => "audit",
+            LogKind::Root => "root",
+        }
+    }
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A log's identity, part of its origin, its paths and its keys.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LogId {
+    pub(crate) tenant: TenantId,
+    pub(crate) kind: LogKind,
+    pub(crate) shard: u32,
+}
+
+impl LogId {
+    pub(crate) fn main(tenant: &TenantId) -> Self {
+        Self { tenant: tenant.clone(), kind: LogKind::Main, shard: 0 }
+    }
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.tenant, self.kind.name(), self.shard)
+    }
+}
+
+/// Paths of one ledger.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) dir: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+    /// Says that this is a ledger, of which format and under which origin.
+    pub(crate) fn marker(&self) -> PathBuf {
+        self.dir.join("ledger")
+    }
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+    pub(crate) fn artifacts(&self, tenant: &TenantId) -> PathBuf {
+        self.dir.join("artifacts").join(tenant.as_str())
+    }
+    pub(crate) fn mac_key(&self, tenant: &TenantId) -> PathBuf {
+        self.dir.join("keys").join(tenant.as_str()).join("mac.key")
+    }
+    pub(crate) fn signing_key(&self, log: &LogId) -> PathBuf {
+        let name = format!("{}-{}.signing.key", log.kind.name(), log.shard);
+        self.dir.join("keys").join(log.tenant.as_str()).join(name)
+    }
+    pub(crate) fn log(&self, log: &LogId) -> LogLayout {
+        LogLayout { dir: self.logs().join(log.to_string()) }
+    }
+    /// A path as it is shown in findings.
+    pub(crate) fn relative(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.dir).unwrap_or(path).to_owned()
+    }
+}
+
+/// Paths of one log.
+#[derive(Clone, Debug)]
+pub(crate) struct LogLayout {
+    pub(crate) dir: PathBuf,
+}
+
+impl LogLayout {
+    pub(crate) fn verifier_key(&self) -> PathBuf {
+        self.dir.join("verifier.key")
+    }
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.dir.join("checkpoint")
+    }
+    pub(crate) fn segments(&self) -> PathBuf {
+        self.dir.join("segments")
+    }
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.dir.join("quarantine")
+    }
+    pub(crate) fn segment(&self, first: u64, part: SegmentPart) -> PathBuf {
+        self.segments().join(part.file_name(first))
+    }
+}
+
+/// Which file of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SegmentPart {
+    Frames,
+    Entries,
+    Payloads { generation: u32 },
+}
+
+impl SegmentPart {
+    pub(crate) fn file_name(self, first: u64) -> String {
+        match self {
+            SegmentPart::Frames => format!("{first:020}.frames"),
+            SegmentPart::Entries => format!("{first:020}.entries"),
+            SegmentPart::Payloads { generation } => format!("{first:020}.g{generation}.payloads"),
+        }
+    }
+
+    /// The inverse of [`SegmentPart::file_name`]; `None` for any name that it would not give.
+    pub(crate) fn parse(name: &str) -> Option<(u64, SegmentPart)> {
+        let (first, rest) = name.split_once('.')?;
+        let first: u64 = first.parse().ok()?;
+        let part = match rest {
+            "frames" => SegmentPart::Frames,
+            "entries" => SegmentPart::Entries,
+            _ => {
+                let generation = rest.strip_prefix('g')?.strip_suffix(".payloads")?.parse().ok()?;
+                SegmentPart::Payloads { generation }
+            }
+        };
+        (part.file_name(first) == name).then_some((first, part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_come_back_and_no_other_name_does() {
+        for part in [SegmentPart::Frames, SegmentPart::Entries, SegmentPart::Payloads { generation: 12 }] {
+            assert_eq!(SegmentPart::parse(&part.file_name(513)), Some((513, part)));
+        }
+        for name in
+            ["1.frames", "00000000000000000001.g01.payloads", "00000000000000000001.frames.tmp", "notes.txt", ""]
+        {
+            assert_eq!(SegmentPart::parse(name), None, "{name}");
+        }
+    }
+}

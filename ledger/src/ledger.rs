@@ -1,0 +1,320 @@
+//! The face of the crate: a directory of logs, open for appending by one process or for reading by any.
+
+use crate::artifacts::Artifacts;
+use crate::checkpoint::SignedCheckpoint;
+use crate::error::Error;
+use crate::event::prepare;
+use crate::keys::{Marker, read_marker, write_marker};
+use crate::layout::{Layout, LogId, LogKind};
+use crate::log::{Log, Mode};
+use crate::options::Options;
+use crate::placement::Appended;
+use crate::reader;
+use crate::sequencer::{Request, Sequencer, Shared, run_sealer};
+use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, read_small};
+use cairn_schemas::{Blake3, NewEvent, Position, Recorded, TenantId};
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often a reader begins again because a segment was sealed while it listed files.
+const READ_ATTEMPTS: usize = 20;
+
+/// An open ledger. Clones share it; dropping the last one writes the checkpoints that are due and releases the lock.
+#[derive(Clone)]
+pub struct Ledger(Arc<Inner>);
+
+struct Inner {
+    layout: Layout,
+    options: Options,
+    marker: Marker,
+    logs: RwLock<BTreeMap<LogId, Arc<Log>>>,
+    /// Held while a log is being created.
+    creating: Mutex<()>,
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The locked file; `None` where the ledger is open read-only.
+    lock: Option<Arc<dyn StoredFile>>,
+}
+
+impl Ledger {
+    /// Opens a ledger for appending, creating it where the directory is absent or empty.
+    ///
+    /// After a crash, an incomplete last frame is cut and kept in `quarantine/`; any other damage is refused.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        let (layout, disk) = (Layout::new(dir), options.storage.clone());
+        disk.create_dirs(dir).map_err(Error::io("creating", dir))?;
+        check_is_ledger_or_empty(&*disk, &layout)?;
+        let lock = take_lock(&*disk, &layout)?;
+        write_note(&*lock, &options.note).map_err(Error::io("writing", &layout.lock()))?;
+        let marker = match read_marker(&*disk, &layout)? {
+            Some(marker) => marker,
+            None => {
+                let marker = Marker::new(options.origin.as_deref(), &*options.random)?;
+                write_marker(&*disk, &layout, &marker)?;
+                marker
+            }
+        };
+        let logs = open_logs(&layout, &marker, &options, Mode::Write)?;
+        Ok(Self::start(layout, options, marker, logs, Some(lock)))
+    }
+
+    /// Opens a ledger for reading, beside whoever writes it. It sees what was durable at the call, and stays there.
+    pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
+        let (layout, options) = (Layout::new(dir), Options::default());
+        let marker = read_marker(&*options.storage, &layout)?.ok_or_else(|| no_marker(dir))?;
+        let logs = beside_writer(|| open_logs(&layout, &marker, &options, Mode::ReadOnly))?;
+        Ok(Self::start(layout, options, marker, logs, None))
+    }
+
+    fn start(
+        layout: Layout,
+        options: Options,
+        marker: Marker,
+        logs: Vec<Log>,
+        lock: Option<Arc<dyn StoredFile>>,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(options.queue_bytes_max));
+        let logs: BTreeMap<_, _> = logs.into_iter().map(|log| (log.id.clone(), Arc::new(log))).collect();
+        let mut threads = Vec::new();
+        if lock.is_some() {
+            let (to_seal, full) = mpsc::channel();
+            // Segments that filled before the last crash are sealed now.
+            logs.values().for_each(|log| drop(to_seal.send(log.clone())));
+            let (shared, clock) = (shared.clone(), options.clock.clone());
+            let sequencer = Sequencer::new(shared, clock, options.checkpoint_delay, to_seal);
+            let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+                std::thread::Builder::new().name(name.into()).spawn(body).expect("the system gives a thread")
+            };
+            threads.push(spawn("cairn-sequencer", Box::new(move || sequencer.run())));
+            threads.push(spawn("cairn-sealer", Box::new(move || run_sealer(full))));
+        }
+        let (logs, threads) = (RwLock::new(logs), Mutex::new(threads));
+        Self(Arc::new(Inner { layout, options, marker, logs, creating: Mutex::new(()), shared, threads, lock }))
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.0.layout.dir
+    }
+
+    /// Tenants that have a log, in order.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        let mut tenants: Vec<_> = self.0.logs.read().keys().map(|id| id.tenant.clone()).collect();
+        tenants.dedup();
+        tenants
+    }
+
+    /// Records a batch of one tenant, whole or not at all, and returns once it is durable. Blocks while the queue is full.
+    ///
+    /// A batch that was recorded before gives back the first positions, marked as duplicates.
+    pub fn append(&self, tenant: &TenantId, batch: Vec<NewEvent>) -> Result<Vec<Appended>, Error> {
+        if self.0.lock.is_none() {
+            return Err(Error::ReadOnly);
+        }
+        let log = self.0.log_or_create(tenant)?;
+        let keys = &log.writing.as_ref().expect("the ledger is open for writing").mac_keys;
+        let options = &self.0.options;
+        let batch = prepare(batch, keys, options.clock.now(), &*options.random)?;
+        let bytes = batch.iter().map(|event| event.payload.len()).sum();
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.0.ask(Request::Append { log, batch, reply }, bytes, &answer)
+    }
+
+    /// Position of the tenant's last durable event.
+    pub fn head(&self, tenant: &TenantId) -> Option<Position> {
+        self.0.log(tenant)?.head()
+    }
+
+    /// Events from a position on: at most `count_max`, fewer where they are large or the head is near, none past it.
+    pub fn read(&self, tenant: &TenantId, from: Position, count_max: usize) -> Result<Vec<Recorded>, Error> {
+        match self.0.log(tenant) {
+            Some(log) => reader::read(&log.view, from, count_max),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Waits until the tenant's head is past `head`, and gives the new head; `None` when the time is over.
+    pub fn wait_past(&self, tenant: &TenantId, head: Option<Position>, timeout: Duration) -> Option<Position> {
+        self.0.shared.advanced().wait(timeout, || self.head(tenant).filter(|now| Some(*now) > head))
+    }
+
+    /// The tenant's signed checkpoint, brought up to what is durable now. Read-only ledgers give the stored one.
+    pub fn checkpoint(&self, tenant: &TenantId) -> Result<SignedCheckpoint, Error> {
+        let no_log = || Error::NoLog { tenant: tenant.clone() };
+        let log = self.0.log(tenant).ok_or_else(no_log)?;
+        if self.0.lock.is_none() {
+            return log.view.read().checkpoint.clone().ok_or_else(no_log);
+        }
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.0.ask(Request::Checkpoint { log, reply }, 0, &answer)
+    }
+
+    /// Head of the chain over the tenant's frames.
+    pub fn chain_head(&self, tenant: &TenantId) -> Blake3 {
+        match self.0.log(tenant) {
+            Some(log) => log.view.read().chain,
+            None => crate::chain::genesis(&self.origin(tenant)),
+        }
+    }
+
+    /// Name of the tenant's log, under which its checkpoints are signed.
+    pub fn origin(&self, tenant: &TenantId) -> String {
+        match self.0.log(tenant) {
+            Some(log) => log.verifier.origin().to_owned(),
+            None => self.0.marker.log_origin(&LogId::main(tenant)),
+        }
+    }
+
+    /// What an outsider needs to check the tenant's checkpoints, in the form of C2SP signed notes.
+    pub fn verifier_key(&self, tenant: &TenantId) -> Option<String> {
+        self.0.log(tenant).map(|log| log.verifier.encode())
+    }
+
+    /// The tenant's content-addressed artifacts.
+    pub fn artifacts(&self, tenant: &TenantId) -> Artifacts {
+        let writable = self.0.lock.is_some();
+        Artifacts::new(self.0.options.storage.clone(), &self.0.layout.dir, self.0.layout.artifacts(tenant), writable)
+    }
+
+    /// Replaces the note that others see who find the ledger locked, such as the address of its server.
+    pub fn set_note(&self, note: &str) -> Result<(), Error> {
+        match &self.0.lock {
+            Some(lock) => write_note(&**lock, note).map_err(Error::io("writing", &self.0.layout.lock())),
+            None => Err(Error::ReadOnly),
+        }
+    }
+
+    pub(crate) fn log(&self, tenant: &TenantId) -> Option<Arc<Log>> {
+        self.0.log(tenant)
+    }
+}
+
+impl Inner {
+    fn log(&self, tenant: &TenantId) -> Option<Arc<Log>> {
+        self.logs.read().get(&LogId::main(tenant)).cloned()
+    }
+
+    fn log_or_create(&self, tenant: &TenantId) -> Result<Arc<Log>, Error> {
+        if let Some(log) = self.log(tenant) {
+            return Ok(log);
+        }
+        let _creating = self.creating.lock();
+        if let Some(log) = self.log(tenant) {
+            return Ok(log);
+        }
+        let id = LogId::main(tenant);
+        Log::create(&self.layout, &id, &self.marker.log_origin(&id), &self.options)?;
+        let log = Log::open(&self.layout, &id, &self.marker.log_origin(&id), &self.options, Mode::Write)?;
+        let log = Arc::new(log.expect("a log that was just created is whole"));
+        self.logs.write().insert(id, log.clone());
+        Ok(log)
+    }
+
+    fn ask<T>(&self, request: Request, bytes: usize, answer: &mpsc::Receiver<Result<T, Error>>) -> Result<T, Error> {
+        if self.shared.queue.push(request, bytes).is_err() {
+            return Err(self.shared.refusal());
+        }
+        match answer.recv() {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::OutcomeUnknown { why: "the writer ended before it answered".into() }),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        for thread in self.threads.get_mut().drain(..) {
+            // Its panic was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A directory that holds something else is never written to.
+fn check_is_ledger_or_empty(disk: &dyn Storage, layout: &Layout) -> Result<(), Error> {
+    let names = disk.list(&layout.dir).map_err(Error::io("listing", &layout.dir))?;
+    let is_ours = |name: &str| name == "lock" || name.ends_with(TEMPORARY_SUFFIX);
+    match names.iter().any(|name| name == "ledger") || names.iter().all(|name| is_ours(name)) {
+        true => Ok(()),
+        false => Err(Error::NotALedger {
+            dir: layout.dir.clone(),
+            why: "it holds other files and no file `ledger`; name an empty or a new directory".into(),
+        }),
+    }
+}
+
+pub(crate) fn no_marker(dir: &Path) -> Error {
+    let why = "it has no file `ledger`; name the directory that a ledger was created in".into();
+    Error::NotALedger { dir: dir.to_owned(), why }
+}
+
+/// Reads files that a writer may be sealing meanwhile. A listed file that is gone when it is opened, and damage that
+/// is not there at a second look, mean to begin again.
+pub(crate) fn beside_writer<T>(mut read: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let is_gone = |e: &Error| matches!(e, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+    let mut seen = None;
+    for _ in 1..READ_ATTEMPTS {
+        match read() {
+            Err(Error::Damaged(damage)) if seen.as_ref() != Some(&damage) => seen = Some(damage),
+            Err(e) if is_gone(&e) => {}
+            other => return other,
+        }
+    }
+    read()
+}
+
+fn take_lock(disk: &dyn Storage, layout: &Layout) -> Result<Arc<dyn StoredFile>, Error> {
+    let path = layout.lock();
+    if let Some(lock) = disk.lock(&path).map_err(Error::io("locking", &path))? {
+        return Ok(lock);
+    }
+    let holder = read_small(disk, &path)?.map(|note| String::from_utf8_lossy(&note).trim().to_owned());
+    let holder = holder.filter(|holder| !holder.is_empty()).unwrap_or_else(|| "its holder left no note".into());
+    Err(Error::AlreadyOpen { dir: layout.dir.clone(), holder })
+}
+
+fn write_note(lock: &dyn StoredFile, note: &str) -> io::Result<()> {
+    let separator = if note.is_empty() { "" } else { ", " };
+    let text = format!("process {}{separator}{}\n", std::process::id(), note.replace('\n', " "));
+    lock.set_bytes(0)?;
+    lock.write_all_at(text.as_bytes(), 0)
+}
+
+/// Logs found under `logs/<tenant>/<kind>/<shard>`.
+pub(crate) fn find_logs(disk: &dyn Storage, layout: &Layout) -> Result<Vec<LogId>, Error> {
+    let list = |path: &Path| match disk.list(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(Error::io("listing", path)),
+    };
+    let mut found = Vec::new();
+    for tenant in list(&layout.logs())? {
+        let tenant_dir = layout.logs().join(&tenant);
+        for kind in list(&tenant_dir)? {
+            let kind_dir = tenant_dir.join(&kind);
+            for shard in list(&kind_dir)? {
+                let parsed = (tenant.parse(), LogKind::parse(&kind), shard.parse::<u32>());
+                let (Ok(tenant), Some(kind), Ok(shard)) = parsed else {
+                    let path = kind_dir.join(&shard);
+                    let expected = "a folder named tenant/kind/shard".to_owned();
+                    return Err(crate::keys::damaged(layout, &path, expected, "another name"));
+                };
+                found.push(LogId { tenant, kind, shard });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn open_logs(layout: &Layout, marker: &Marker, options: &Options, mode: Mode) -> Result<Vec<Log>, Error> {
+    let mut logs = Vec::new();
+    for id in find_logs(&*options.storage, layout)? {
+        logs.extend(Log::open(layout, &id, &marker.log_origin(&id), options, mode)?);
+    }
+    Ok(logs)
+}

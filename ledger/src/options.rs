@@ -1,0 +1,67 @@
+//! How a ledger is opened: its bounds, and the seams by which disk, clock and randomness are injected.
+
+use crate::storage::{FileSystem, Storage};
+use cairn_schemas::{Clock, SystemClock};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where salts and keys come from; tests inject their own.
+pub trait Random: Send + Sync {
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// The operating system's randomness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system gives randomness");
+    }
+}
+
+/// How to open a ledger. `Options::default()` suits production.
+#[derive(Clone)]
+pub struct Options {
+    /// Shown to others who find the ledger locked: who holds it, and where to reach them.
+    pub note: String,
+    /// Origin of a new ledger: a URL without scheme and trailing slash. Drawn at random where `None`.
+    pub origin: Option<String>,
+    /// A segment is sealed once it holds this many bytes.
+    pub segment_bytes_max: u64,
+    /// Bytes of events that may wait for the writer; `append` blocks while more do.
+    pub queue_bytes_max: usize,
+    /// How long after a commit the checkpoint may still lack it.
+    pub checkpoint_delay: Duration,
+    pub storage: Arc<dyn Storage>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            note: String::new(),
+            origin: None,
+            segment_bytes_max: 64 << 20,
+            queue_bytes_max: 64 << 20,
+            checkpoint_delay: Duration::from_millis(500),
+            storage: Arc::new(FileSystem),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("note", &self.note)
+            .field("origin", &self.origin)
+            .field("segment_bytes_max", &self.segment_bytes_max)
+            .field("queue_bytes_max", &self.queue_bytes_max)
+            .field("checkpoint_delay", &self.checkpoint_delay)
+            .finish_non_exhaustive()
+    }
+}

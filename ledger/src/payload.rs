@@ -1,0 +1,164 @@
+//! The payload beside its entry: a record of kind, length, salt and bytes, and the MACs made under a tenant's key.
+
+use crate::entry::Identity;
+use crate::error::Mismatch;
+use crate::wire::Reader;
+use cairn_schemas::{Blake3, TypeCode};
+use std::collections::BTreeMap;
+
+const COMMITMENT_TAG: &[u8] = b"cairn/v1/payload-commitment\0";
+const IDENTITY_KEY_CONTEXT: &str = "cairn v1 identity mac key";
+const CONTENT_KEY_CONTEXT: &str = "cairn v1 content mac key";
+
+pub(crate) const SALT_BYTES: usize = 32;
+
+/// Whether a record holds what the entry committed to, or what was put in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordKind {
+    Original = 0,
+    /// Left by a redaction; its commitment stands in the redaction event, not in the entry.
+    Replacement = 1,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    pub(crate) kind: RecordKind,
+    pub(crate) salt: [u8; SALT_BYTES],
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn push(&self, out: &mut Vec<u8>) {
+        let length = u32::try_from(self.bytes.len()).expect("a payload is at most 1 MiB");
+        out.push(self.kind as u8);
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&self.salt);
+        out.extend_from_slice(self.bytes);
+    }
+}
+
+/// Walks records; each comes with its offset.
+pub(crate) struct Records<'a>(Reader<'a>);
+
+impl<'a> Records<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(Reader::new(bytes))
+    }
+    fn one(&mut self) -> Result<(usize, Record<'a>), Mismatch> {
+        let at = self.0.at();
+        let kind = match self.0.u8()? {
+            0 => RecordKind::Original,
+            1 => RecordKind::Replacement,
+            other => return Err(Mismatch::new(at, "payload kind 0 or 1", other)),
+        };
+        let length = self.0.u32()? as usize;
+        let salt = self.0.array()?;
+        Ok((at, Record { kind, salt, bytes: self.0.bytes(length)? }))
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<(usize, Record<'a>), Mismatch>;
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.0.is_at_end()).then(|| self.one())
+    }
+}
+
+/// BLAKE3 over tag, salt and stored bytes: without the salt, nobody can test a guess against the entry.
+pub(crate) fn commitment(salt: &[u8; SALT_BYTES], stored: &[u8]) -> Blake3 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(COMMITMENT_TAG).update(salt).update(stored);
+    Blake3::from_bytes(*hasher.finalize().as_bytes())
+}
+
+/// The keys that one tenant's MACs are made under, derived from its stored MAC key.
+#[derive(Clone)]
+pub(crate) struct MacKeys {
+    identity: [u8; 32],
+    content: [u8; 32],
+}
+
+/// What two deliveries of one event must agree on to be the same event. Times are not part of it: SDKs add them.
+pub(crate) struct Content<'a> {
+    pub(crate) event_type: TypeCode,
+    pub(crate) stream: &'a str,
+    pub(crate) causation: Option<&'a str>,
+    pub(crate) extensions: &'a BTreeMap<String, String>,
+    pub(crate) data: &'a [u8],
+}
+
+impl MacKeys {
+    pub(crate) fn derive(mac_key: &[u8; 32]) -> Self {
+        Self {
+            identity: blake3::derive_key(IDENTITY_KEY_CONTEXT, mac_key),
+            content: blake3::derive_key(CONTENT_KEY_CONTEXT, mac_key),
+        }
+    }
+
+    pub(crate) fn identity(&self, project: &str, source: &str, id: &str) -> Identity {
+        let mut mac = FieldMac::new(&self.identity);
+        for field in [project, source, id] {
+            mac.field(field.as_bytes());
+        }
+        let whole = mac.finish();
+        Identity(whole[..16].try_into().expect("16 of 32 bytes"))
+    }
+
+    pub(crate) fn content(&self, content: &Content<'_>) -> [u8; 32] {
+        let mut mac = FieldMac::new(&self.content);
+        mac.field(&content.event_type.code.to_be_bytes());
+        mac.field(&content.event_type.version.to_be_bytes());
+        mac.field(content.stream.as_bytes());
+        mac.field(content.causation.map_or(&[][..], |_| &[1]));
+        mac.field(content.causation.unwrap_or_default().as_bytes());
+        mac.field(&(content.extensions.len() as u64).to_be_bytes());
+        for (name, value) in content.extensions {
+            mac.field(name.as_bytes());
+            mac.field(value.as_bytes());
+        }
+        mac.field(content.data);
+        mac.finish()
+    }
+}
+
+/// A keyed BLAKE3 over length-prefixed fields, so that no two lists of fields give the same input.
+struct FieldMac(blake3::Hasher);
+
+impl FieldMac {
+    fn new(key: &[u8; 32]) -> Self {
+        Self(blake3::Hasher::new_keyed(key))
+    }
+    fn field(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_be_bytes()).update(bytes);
+    }
+    fn finish(self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_and_every_truncation_is_refused() {
+        let mut bytes = Vec::new();
+        let one = Record { kind: RecordKind::Original, salt: [3; 32], bytes: b"hello" };
+        let two = Record { kind: RecordKind::Replacement, salt: [4; 32], bytes: b"" };
+        one.push(&mut bytes);
+        two.push(&mut bytes);
+        let back: Vec<_> = Records::new(&bytes).collect::<Result<_, _>>().unwrap();
+        assert_eq!(back, [(0, one), (42, two)]);
+        for length in 0..bytes.len() {
+            let whole = length == 0 || length == 42;
+            assert_eq!(Records::new(&bytes[..length]).all(|record| record.is_ok()), whole, "length {length}");
+        }
+    }
+
+    #[test]
+    fn field_boundaries_are_part_of_a_mac() {
+        let keys = MacKeys::derive(&[9; 32]);
+        assert_ne!(keys.identity("p", "ab", "c"), keys.identity("p", "a", "bc"));
+        assert_ne!(keys.identity("p", "a", "b"), MacKeys::derive(&[8; 32]).identity("p", "a", "b"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Turns full frames files into the two immutable objects of a sealed segment, beside the sequencer.
+
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::layout::SegmentPart;
+use crate::log::Log;
+use crate::reader::LiveSegment;
+use crate::segment::frames::FramesFile;
+use crate::segment::writer::{SegmentStart, SegmentWriter};
+use crate::segment::{Files, Sealed, found_records};
+use std::sync::Arc;
+
+/// Seals every frames file of a log but the last, which is being appended to.
+pub(crate) fn seal_full(log: &Log) -> Result<(), Error> {
+    let segments = log.view.read().segments.clone();
+    let full = &segments[..segments.len().saturating_sub(1)];
+    for segment in full {
+        if let LiveSegment::Frames { file, start, .. } = &**segment {
+            let sealed = seal(log, file, start)?;
+            replace(log, file.first, sealed)?;
+        }
+    }
+    Ok(())
+}
+
+fn seal(log: &Log, file: &FramesFile, start: &SegmentStart) -> Result<Sealed, Error> {
+    let files = &log.files;
+    let mut writer = SegmentWriter::create(&*files.disk, &files.layout, start.clone())?;
+    let walked = file.walk(|at, frame| {
+        writer.frame(frame.entries, frame.source_offsets)?;
+        let records = found_records(&file.site, at.offset, frame, |_: &Entry| true)?;
+        records.iter().try_for_each(|found| writer.record(&found.record))
+    })?;
+    if let Some(broken) = walked.broken.filter(|broken| !broken.blank) {
+        return Err(file.damage_at(walked.end, writer.end().first, broken.mismatch));
+    }
+    let end = writer.end();
+    writer.finish()?;
+    let files_of = Files { first: start.first, frames: false, entries: true, generation: Some(0) };
+    let sealed = Sealed::open(&files.disk, &files.site, &files.root, &files.layout, files_of)?;
+    check_against(&sealed, file, &end)?;
+    Ok(sealed)
+}
+
+/// Reads back what was sealed before the frames are given up.
+fn check_against(sealed: &Sealed, file: &FramesFile, end: &SegmentStart) -> Result<(), Error> {
+    let mut count = 0;
+    sealed.walk(
+        |_| true,
+        |found| {
+            count += found.records.len() as u64;
+            found.records.iter().try_for_each(crate::scan::check_record)
+        },
+    )?;
+    let footer = &sealed.entries.footer;
+    assert_eq!(
+        (file.first + count, footer.chain_after),
+        (end.first, end.chain),
+        "a seal must hold what the frames held"
+    );
+    Ok(())
+}
+
+fn replace(log: &Log, first: u64, sealed: Sealed) -> Result<(), Error> {
+    {
+        let mut view = log.view.write();
+        let index = view.segments.partition_point(|segment| segment.first() < first);
+        view.segments[index] = Arc::new(LiveSegment::Sealed(Box::new(sealed)));
+    }
+    let files = &log.files;
+    let frames = files.layout.segment(first, SegmentPart::Frames);
+    files.disk.remove(&frames).map_err(Error::io("removing", &frames))?;
+    let folder = files.layout.segments();
+    files.disk.sync_dir(&folder).map_err(Error::io("syncing", &folder))
+}

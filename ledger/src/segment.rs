@@ -1,0 +1,226 @@
+//! Segments: a log's stored bytes, either a file of frames or the two objects that sealing makes of it.
+
+pub(crate) mod entries;
+pub(crate) mod frames;
+mod object;
+pub(crate) mod payloads;
+pub(crate) mod writer;
+
+use crate::bundle::Entries;
+use crate::entry::Entry;
+use crate::error::{Error, Mismatch};
+use crate::layout::{LogLayout, SegmentPart};
+use crate::payload::{Record, Records};
+use crate::site::Site;
+use crate::storage::{Storage, TEMPORARY_SUFFIX};
+use entries::SealedEntries;
+use frames::FramesFile;
+use payloads::SealedPayloads;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A segment whose objects are immutable.
+pub(crate) struct Sealed {
+    pub(crate) entries: SealedEntries,
+    pub(crate) payloads: SealedPayloads,
+}
+
+pub(crate) enum Segment {
+    Frames(FramesFile),
+    Sealed(Box<Sealed>),
+}
+
+/// A whole frame as it was found, and the records of those entries that were asked for.
+pub(crate) struct FoundFrame<'a> {
+    pub(crate) entries: &'a [u8],
+    /// Where `entries` stands.
+    pub(crate) entries_site: &'a Site,
+    pub(crate) entries_at: u64,
+    pub(crate) source_offsets: &'a [u8],
+    pub(crate) records: Vec<FoundRecord<'a>>,
+}
+
+pub(crate) struct FoundRecord<'a> {
+    pub(crate) entry: Entry,
+    pub(crate) record: Record<'a>,
+    pub(crate) site: &'a Site,
+    /// Offset of the record in its file.
+    pub(crate) at: u64,
+}
+
+impl Sealed {
+    pub(crate) fn open(
+        disk: &Arc<dyn Storage>,
+        site: &Site,
+        root: &Path,
+        log: &LogLayout,
+        files: Files,
+    ) -> Result<Self, Error> {
+        let (first, generation) = (files.first, files.generation.expect("sealed segments have payloads"));
+        let at = |part| site.file(root, log.segment(first, part));
+        let entries = SealedEntries::open(disk.clone(), at(SegmentPart::Entries))?;
+        let payloads = SealedPayloads::open(disk.clone(), at(SegmentPart::Payloads { generation }))?;
+        let promised = (first, entries.footer.count, generation);
+        let found = (entries.footer.first, payloads.footer.count, payloads.footer.generation);
+        if promised != found || payloads.footer.first != first {
+            let expected = format!("first position, count and generation {promised:?}");
+            let mismatch = Mismatch::new(0, expected, format!("{found:?} from {}", payloads.footer.first));
+            return Err(payloads.site.damage(Some(first), payloads.footer.body_bytes, mismatch));
+        }
+        Ok(Self { entries, payloads })
+    }
+
+    /// Hands out every frame; `wanted` chooses whose records are read.
+    pub(crate) fn walk(
+        &self,
+        wanted: fn(&Entry) -> bool,
+        mut each: impl FnMut(FoundFrame<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut cursor = self.payloads.cursor()?;
+        let last_frame_at = self.entries.footer.body_bytes;
+        self.entries.walk(|entries_at, entries| {
+            let (mut bytes, mut places) = (Vec::new(), Vec::new());
+            for item in Entries::new(entries) {
+                let site = &self.entries.site;
+                let (at, raw) = item.map_err(|m| site.damage(None, entries_at, m))?;
+                let entry = Entry::decode(raw).map_err(|m| site.damage(None, entries_at + at as u64 + 2, m))?;
+                if !wanted(&entry) {
+                    continue;
+                }
+                self.check_within(&entry, entries_at + at as u64)?;
+                let (record_at, record) = match cursor.get(entry.position.get()) {
+                    Ok(found) => found,
+                    Err(fault) => return Err(self.explain(fault)),
+                };
+                let start = bytes.len();
+                record.push(&mut bytes);
+                places.push((entry, record_at, start));
+            }
+            let records = places.into_iter().map(|(entry, at, start)| {
+                let (_, record) = Records::new(&bytes[start..]).next().expect("just pushed").expect("just encoded");
+                FoundRecord { entry, record, site: &self.payloads.site, at }
+            });
+            let records = records.collect();
+            let is_last = entries_at + entries.len() as u64 == last_frame_at;
+            let source_offsets = if is_last { &self.entries.footer.source_offsets[..] } else { &[] };
+            each(FoundFrame { entries, entries_site: &self.entries.site, entries_at, source_offsets, records })
+        })
+    }
+
+    /// A position outside the segment would make no sense to the payloads' index.
+    fn check_within(&self, entry: &Entry, at: u64) -> Result<(), Error> {
+        let (first, count) = (self.entries.footer.first, self.entries.footer.count);
+        match (first..first + count).contains(&entry.position.get()) {
+            true => Ok(()),
+            false => {
+                let expected = format!("a position from {first} to {}", first + count - 1);
+                Err(self.entries.site.damage(Some(first), at + 4, Mismatch::new(0, expected, entry.position)))
+            }
+        }
+    }
+
+    /// Names the record that is wrong inside a block whose checksum is.
+    pub(crate) fn explain(&self, fault: payloads::BlockFault) -> Error {
+        let payloads::BlockFault::Checksum { error, first, offset, bytes } = &fault else { return fault.into() };
+        let find = || -> Option<Error> {
+            let file = self.entries.file().ok()?;
+            let mut records = Records::new(bytes);
+            let mut position = *first;
+            for index in self.entries.bundle_index(*first)..self.entries.footer.bundles.len() {
+                let (_, bundle) = self.entries.bundle(&*file, index).ok()?;
+                for item in Entries::new(&bundle).skip((position - self.entries.bundle_first(index)) as usize) {
+                    let entry = Entry::decode(item.ok()?.1).ok()?;
+                    let (at, record) = records.next()?.ok()?;
+                    let found = crate::payload::commitment(&record.salt, record.bytes);
+                    if found != entry.commitment {
+                        let mismatch = Mismatch::new(at, format!("payload commitment {}", entry.commitment), found);
+                        return Some(self.payloads.site.damage(Some(position), *offset, mismatch));
+                    }
+                    position += 1;
+                }
+            }
+            None
+        };
+        match (find(), error) {
+            (Some(exact), _) => exact,
+            (None, _) => fault.into(),
+        }
+    }
+}
+
+/// Gives the records of a whole frame of a frames file, checked to be as many as its entries.
+pub(crate) fn found_records<'a>(
+    site: &'a Site,
+    frame_at: u64,
+    frame: &crate::frame::Frame<'a>,
+    wanted: fn(&Entry) -> bool,
+) -> Result<Vec<FoundRecord<'a>>, Error> {
+    let (entries_at, records_at) =
+        (frame_at + frame.header.entries_at() as u64, frame_at + frame.header.payloads_at() as u64);
+    let position = Some(frame.header.first.get());
+    let (mut found, mut entries, mut count) = (Vec::new(), Entries::new(frame.entries), 0);
+    for item in Records::new(frame.payloads) {
+        let (at, record) = item.map_err(|m| site.damage(position, records_at, m))?;
+        let at = records_at + at as u64;
+        let Some(entry) = entries.next() else {
+            let mismatch = Mismatch::new(0, format!("{count} payloads, one for each entry"), "more");
+            return Err(site.damage(position, at, mismatch));
+        };
+        let (entry_at, raw) = entry.map_err(|m| site.damage(position, entries_at, m))?;
+        let entry = Entry::decode(raw).map_err(|m| site.damage(position, entries_at + entry_at as u64 + 2, m))?;
+        count += 1;
+        if wanted(&entry) {
+            found.push(FoundRecord { entry, record, site, at });
+        }
+    }
+    let missing = entries.next().is_some() || count != frame.header.count;
+    if missing {
+        let mismatch =
+            Mismatch::new(0, format!("{} entries and payloads", frame.header.count), format!("{count} payloads"));
+        return Err(site.damage(position, entries_at, mismatch));
+    }
+    Ok(found)
+}
+
+/// Which files a segment has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Files {
+    pub(crate) first: u64,
+    pub(crate) frames: bool,
+    pub(crate) entries: bool,
+    /// The latest generation of payloads.
+    pub(crate) generation: Option<u32>,
+}
+
+/// What stands in a log's segments folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// By first position.
+    pub(crate) segments: Vec<Files>,
+    pub(crate) temporary: Vec<String>,
+}
+
+/// Lists a log's segments; a name that is none of ours is damage.
+pub(crate) fn list(disk: &dyn Storage, site: &Site, root: &Path, log: &LogLayout) -> Result<Listing, Error> {
+    let folder = site.file(root, log.segments());
+    let names = disk.list(folder.path()).map_err(folder.io("listing"))?;
+    let (mut segments, mut temporary) = (BTreeMap::<u64, Files>::new(), Vec::new());
+    for name in names {
+        let Some((first, part)) = SegmentPart::parse(&name) else {
+            if name.ends_with(TEMPORARY_SUFFIX) {
+                temporary.push(name);
+                continue;
+            }
+            let file = site.file(root, log.segments().join(&name));
+            return Err(file.damage(None, 0, Mismatch::new(0, "the name of a segment", format!("`{name}`"))));
+        };
+        let files = segments.entry(first).or_insert(Files { first, ..Files::default() });
+        match part {
+            SegmentPart::Frames => files.frames = true,
+            SegmentPart::Entries => files.entries = true,
+            SegmentPart::Payloads { generation } => files.generation = files.generation.max(Some(generation)),
+        }
+    }
+    Ok(Listing { segments: segments.into_values().collect(), temporary })
+}

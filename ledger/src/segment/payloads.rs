@@ -1,0 +1,204 @@
+//! The `payloads` object of a sealed segment: blocks of records. It exists in generations; redaction writes the next.
+
+use super::object::read_footer;
+use crate::error::{Error, Mismatch};
+use crate::frame::checksum_mismatch;
+use crate::payload::{Record, Records};
+use crate::site::Site;
+use crate::storage::{Storage, StoredFile};
+use crate::wire::Reader;
+use std::sync::Arc;
+
+pub(crate) const MAGIC: [u8; 8] = *b"CAIRNPAY";
+const VERSION: [u8; 4] = [1, 0, 0, 0];
+/// A block is closed once it holds this much.
+pub(crate) const BLOCK_BYTES: usize = 256 << 10;
+/// No block is longer: it was below [`BLOCK_BYTES`] before its last record, and a record is little over 1 MiB.
+const BLOCK_BYTES_MAX: usize = 2 << 20;
+/// The block is stored as it is. Other values are for compression.
+const CODEC_PLAIN: u8 = 0;
+
+/// Where a block of records stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockAt {
+    pub(crate) first: u64,
+    pub(crate) offset: u64,
+    pub(crate) stored_bytes: u32,
+    pub(crate) checksum: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PayloadsFooter {
+    pub(crate) generation: u32,
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    pub(crate) body_bytes: u64,
+    pub(crate) blocks: Vec<BlockAt>,
+}
+
+impl PayloadsFooter {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let blocks = u32::try_from(self.blocks.len()).expect("a segment is bounded");
+        let mut out = VERSION.to_vec();
+        out.extend_from_slice(&self.generation.to_be_bytes());
+        out.extend_from_slice(&self.first.to_be_bytes());
+        out.extend_from_slice(&self.count.to_be_bytes());
+        out.extend_from_slice(&self.body_bytes.to_be_bytes());
+        out.extend_from_slice(&blocks.to_be_bytes());
+        for block in &self.blocks {
+            out.extend_from_slice(&block.first.to_be_bytes());
+            out.extend_from_slice(&block.offset.to_be_bytes());
+            out.extend_from_slice(&block.stored_bytes.to_be_bytes());
+            out.extend_from_slice(&block.stored_bytes.to_be_bytes());
+            out.extend_from_slice(&block.checksum.to_be_bytes());
+            out.extend_from_slice(&[CODEC_PLAIN, 0, 0, 0]);
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Mismatch> {
+        let mut from = Reader::new(bytes);
+        from.expect("payloads footer version", &VERSION)?;
+        let generation = from.u32()?;
+        let (first, count, body_bytes) = (from.u64()?, from.u64()?, from.u64()?);
+        let blocks = from.u32()?;
+        let blocks = (0..blocks).map(|_| block(&mut from)).collect::<Result<Vec<_>, _>>()?;
+        from.end()?;
+        let footer = Self { generation, first, count, body_bytes, blocks };
+        footer.check()?;
+        Ok(footer)
+    }
+
+    fn check(&self) -> Result<(), Mismatch> {
+        let (mut offset, mut first) = (0, self.first);
+        for block in &self.blocks {
+            let in_order = block.first >= first && block.offset == offset && block.stored_bytes > 0;
+            if !in_order || block.stored_bytes as usize > BLOCK_BYTES_MAX {
+                return Err(Mismatch::new(36, format!("a block at offset {offset}"), format!("{block:?}")));
+            }
+            offset += u64::from(block.stored_bytes);
+            first = block.first + 1;
+        }
+        let whole = self.first > 0 && self.blocks.first().is_some_and(|b| b.first == self.first);
+        match whole && offset == self.body_bytes {
+            true => Ok(()),
+            false => Err(Mismatch::new(24, format!("a body of {offset} bytes"), self.body_bytes)),
+        }
+    }
+}
+
+fn block(from: &mut Reader<'_>) -> Result<BlockAt, Mismatch> {
+    let at = from.at();
+    let (first, offset) = (from.u64()?, from.u64()?);
+    let (stored_bytes, plain_bytes, checksum) = (from.u32()?, from.u32()?, from.u32()?);
+    from.expect("block codec", &[CODEC_PLAIN, 0, 0, 0])?;
+    match stored_bytes == plain_bytes {
+        true => Ok(BlockAt { first, offset, stored_bytes, checksum }),
+        false => Err(Mismatch::new(at + 20, format!("length {stored_bytes} of a plain block"), plain_bytes)),
+    }
+}
+
+/// A `payloads` object, its footer in memory.
+pub(crate) struct SealedPayloads {
+    disk: Arc<dyn Storage>,
+    pub(crate) site: Site,
+    pub(crate) footer: PayloadsFooter,
+}
+
+impl SealedPayloads {
+    pub(crate) fn open(disk: Arc<dyn Storage>, site: Site) -> Result<Self, Error> {
+        let file = disk.open(site.path()).map_err(site.io("opening"))?;
+        let footer = read_footer(&*file, &site, MAGIC)?;
+        let decoded = PayloadsFooter::decode(&footer.bytes).map_err(|m| site.damage(None, footer.at, m))?;
+        if decoded.body_bytes != footer.at {
+            let mismatch = Mismatch::new(24, format!("a body of {} bytes", footer.at), decoded.body_bytes);
+            return Err(site.damage(Some(decoded.first), footer.at, mismatch));
+        }
+        Ok(Self { disk, site, footer: decoded })
+    }
+
+    /// Reads records in order, keeping one block at a time.
+    pub(crate) fn cursor(&self) -> Result<PayloadCursor<'_>, Error> {
+        let file = self.disk.open(self.site.path()).map_err(self.site.io("opening"))?;
+        Ok(PayloadCursor { payloads: self, file, block: None })
+    }
+
+    /// Index of the block that holds `position`.
+    fn block_index(&self, position: u64) -> usize {
+        self.footer.blocks.partition_point(|block| block.first <= position).saturating_sub(1)
+    }
+
+    fn position_after(&self, index: usize) -> u64 {
+        self.footer.blocks.get(index + 1).map_or(self.footer.first + self.footer.count, |next| next.first)
+    }
+}
+
+/// Why a record could not be had from its block.
+pub(crate) enum BlockFault {
+    /// The block's bytes do not match its checksum; `bytes` are what is there.
+    Checksum {
+        error: Error,
+        first: u64,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    Other(Error),
+}
+
+pub(crate) struct PayloadCursor<'a> {
+    payloads: &'a SealedPayloads,
+    file: Arc<dyn StoredFile>,
+    block: Option<Block>,
+}
+
+struct Block {
+    index: usize,
+    bytes: Vec<u8>,
+    /// Offset of each record in `bytes`.
+    records: Vec<usize>,
+}
+
+impl PayloadCursor<'_> {
+    /// The record at `position`, and its offset in the object.
+    pub(crate) fn get(&mut self, position: u64) -> Result<(u64, Record<'_>), BlockFault> {
+        let index = self.payloads.block_index(position);
+        if self.block.as_ref().is_none_or(|block| block.index != index) {
+            self.block = Some(self.load(index)?);
+        }
+        let block = self.block.as_ref().expect("just loaded");
+        let at = self.payloads.footer.blocks[index];
+        let offset = block.records[(position - at.first) as usize];
+        let record = Records::new(&block.bytes[offset..]).next().expect("load() found a record here");
+        let (_, record) = record.expect("load() decoded this record");
+        Ok((at.offset + offset as u64, record))
+    }
+
+    fn load(&self, index: usize) -> Result<Block, BlockFault> {
+        let at = self.payloads.footer.blocks[index];
+        let site = &self.payloads.site;
+        let mut bytes = vec![0; at.stored_bytes as usize];
+        self.file.read_exact_at(&mut bytes, at.offset).map_err(|e| BlockFault::Other(site.io("reading")(e)))?;
+        let found = crc32c::crc32c(&bytes);
+        if found != at.checksum {
+            let mismatch = checksum_mismatch(0, "payload block", found, at.checksum);
+            let error = site.damage(Some(at.first), at.offset, mismatch);
+            return Err(BlockFault::Checksum { error, first: at.first, offset: at.offset, bytes });
+        }
+        let damage = |m| BlockFault::Other(site.damage(Some(at.first), at.offset, m));
+        let records = Records::new(&bytes).map(|item| item.map(|(offset, _)| offset));
+        let records = records.collect::<Result<Vec<_>, _>>().map_err(damage)?;
+        let expected = self.payloads.position_after(index) - at.first;
+        if records.len() as u64 != expected {
+            return Err(damage(Mismatch::new(0, format!("{expected} records"), records.len())));
+        }
+        Ok(Block { index, bytes, records })
+    }
+}
+
+impl From<BlockFault> for Error {
+    fn from(fault: BlockFault) -> Self {
+        match fault {
+            BlockFault::Checksum { error, .. } | BlockFault::Other(error) => error,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Writes the two objects of a sealed segment, frame by frame. Sealing and exporting are this.
+
+use super::entries::{self, BundleAt, EntriesFooter, bundle_of};
+use super::object::ObjectWriter;
+use super::payloads::{self, BLOCK_BYTES, BlockAt, PayloadsFooter};
+use crate::bundle::Entries;
+use crate::chain;
+use crate::entry::Entry;
+use crate::error::{Error, Mismatch};
+use crate::layout::{LogLayout, SegmentPart};
+use crate::payload::Record;
+use crate::storage::Storage;
+use crate::tree::Tree;
+use cairn_schemas::Blake3;
+
+/// What is known of a log where a segment begins.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentStart {
+    pub(crate) first: u64,
+    pub(crate) chain: Blake3,
+    pub(crate) tree: Tree,
+}
+
+pub(crate) struct SegmentWriter<'a> {
+    entries: ObjectWriter<'a>,
+    payloads: ObjectWriter<'a>,
+    chain_before: Blake3,
+    first: u64,
+    next: u64,
+    chain: Blake3,
+    tree: Tree,
+    last_recorded_at_micros: i64,
+    bundles: Vec<BundleAt>,
+    blocks: Vec<BlockAt>,
+    block: Vec<u8>,
+    block_first: u64,
+    next_record: u64,
+    source_offsets: Vec<u8>,
+}
+
+impl<'a> SegmentWriter<'a> {
+    pub(crate) fn create(disk: &'a dyn Storage, layout: &LogLayout, start: SegmentStart) -> Result<Self, Error> {
+        let SegmentStart { first, chain, tree } = start;
+        Ok(Self {
+            entries: ObjectWriter::create(disk, &layout.segment(first, SegmentPart::Entries))?,
+            payloads: ObjectWriter::create(disk, &layout.segment(first, SegmentPart::Payloads { generation: 0 }))?,
+            chain_before: chain,
+            first,
+            next: first,
+            chain,
+            tree,
+            last_recorded_at_micros: 0,
+            bundles: Vec::new(),
+            blocks: Vec::new(),
+            block: Vec::new(),
+            block_first: first,
+            next_record: first,
+            source_offsets: Vec::new(),
+        })
+    }
+
+    /// Bytes put so far, for cutting exports into segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.entries.bytes() + self.payloads.bytes() + self.block.len() as u64
+    }
+
+    /// State after what was put, where a following segment would begin.
+    pub(crate) fn end(&self) -> SegmentStart {
+        SegmentStart { first: self.next, chain: self.chain, tree: self.tree.clone() }
+    }
+
+    /// Puts the entries of one frame. Its records follow by [`SegmentWriter::record`].
+    pub(crate) fn frame(&mut self, entries: &[u8], source_offsets: &[u8]) -> Result<(), Error> {
+        for item in Entries::new(entries) {
+            let (at, bytes) = item.map_err(own_fault)?;
+            let decoded = Entry::decode(bytes).map_err(own_fault)?;
+            assert_eq!(decoded.position.get(), self.next, "sealed entries must follow one another");
+            let end = at + 2 + bytes.len();
+            self.entry(&entries[at..end])?;
+            self.tree.push(bytes);
+            self.last_recorded_at_micros = decoded.recorded_at.as_micros();
+            self.next += 1;
+        }
+        self.chain = chain::next(&self.chain, entries);
+        self.source_offsets = source_offsets.to_vec();
+        Ok(())
+    }
+
+    fn entry(&mut self, with_length: &[u8]) -> Result<(), Error> {
+        let begins = self.next == self.first || bundle_of(self.next) != bundle_of(self.next - 1);
+        if begins {
+            self.bundles.push(BundleAt { offset: self.entries.bytes(), checksum: 0 });
+        }
+        let bundle = self.bundles.last_mut().expect("the first entry begins a bundle");
+        bundle.checksum = crc32c::crc32c_append(bundle.checksum, with_length);
+        self.entries.put(with_length)
+    }
+
+    pub(crate) fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        record.push(&mut self.block);
+        self.next_record += 1;
+        match self.block.len() >= BLOCK_BYTES {
+            true => self.close_block(),
+            false => Ok(()),
+        }
+    }
+
+    fn close_block(&mut self) -> Result<(), Error> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        self.blocks.push(BlockAt {
+            first: self.block_first,
+            offset: self.payloads.bytes(),
+            stored_bytes: u32::try_from(self.block.len()).expect("a block is at most 2 MiB"),
+            checksum: crc32c::crc32c(&self.block),
+        });
+        self.payloads.put(&self.block)?;
+        self.block.clear();
+        self.block_first = self.next_record;
+        Ok(())
+    }
+
+    /// Ends both objects and publishes them, payloads first: where `entries` has its name, both are whole.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        self.close_block()?;
+        let count = self.next - self.first;
+        assert!(count > 0 && self.next_record == self.next, "every entry has its record, and there is one");
+        let entries_footer = EntriesFooter {
+            first: self.first,
+            count,
+            body_bytes: self.entries.bytes(),
+            chain_before: self.chain_before,
+            chain_after: self.chain,
+            last_recorded_at_micros: self.last_recorded_at_micros,
+            bundles: self.bundles,
+            subtrees: self.tree.subtrees().to_vec(),
+            source_offsets: self.source_offsets,
+        };
+        let body_bytes = self.payloads.bytes();
+        let payloads_footer =
+            PayloadsFooter { generation: 0, first: self.first, count, body_bytes, blocks: self.blocks };
+        self.payloads.finish(&payloads_footer.encode(), payloads::MAGIC)?;
+        self.entries.finish(&entries_footer.encode(), entries::MAGIC)?;
+        self.payloads.publish()?;
+        self.entries.publish()
+    }
+}
+
+/// What is sealed was decoded before, so a mismatch here is a fault of this program, not of the disk.
+fn own_fault(mismatch: Mismatch) -> Error {
+    Error::WriterEnded { why: format!("entries changed while they were sealed: {mismatch:?}") }
+}

@@ -1,0 +1,228 @@
+//! Reads every stored byte and checks it against what vouches for it. Opens nothing for writing, takes no lock.
+
+use crate::artifacts::Artifacts;
+use crate::entry::Entry;
+use crate::error::{Damage, Error, Mismatch};
+use crate::keys::read_marker;
+use crate::layout::{Layout, LogId};
+use crate::ledger::{beside_writer, find_logs, no_marker};
+use crate::log::{check_origin, missing_key, read_checkpoint, read_secrets, start_state};
+use crate::payload::MacKeys;
+use crate::scan::{LogFiles, Scan};
+use crate::segment::{FoundFrame, FoundRecord};
+use crate::storage::{FileSystem, Storage};
+use crate::{checkpoint::SignedCheckpoint, keys};
+use cairn_schemas::{Blake3, Sha256, StoredPayload, TenantId};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What to verify.
+#[derive(Clone)]
+pub struct VerifyOptions {
+    /// Whether to read the artifacts too.
+    pub artifacts: bool,
+    pub storage: Arc<dyn Storage>,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { artifacts: true, storage: Arc::new(FileSystem) }
+    }
+}
+
+/// What verification found. `damage` holds the first finding of each log and each damaged artifact.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyReport {
+    /// Logs that are intact.
+    pub logs: Vec<VerifiedLog>,
+    pub artifacts: u64,
+    pub artifact_bytes: u64,
+    pub damage: Vec<Damage>,
+}
+
+impl VerifyReport {
+    pub fn is_intact(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
+
+/// A log whose every stored byte was checked.
+#[derive(Clone, Debug)]
+pub struct VerifiedLog {
+    /// `tenant/kind/shard`.
+    pub log: String,
+    pub origin: String,
+    pub verifier_key: String,
+    pub events: u64,
+    pub frames: u64,
+    pub segments: usize,
+    /// Bytes of entries and payloads.
+    pub bytes: u64,
+    pub chain_head: Blake3,
+    /// Root of the tree over all entries.
+    pub root: Sha256,
+    pub checkpoint: Option<SignedCheckpoint>,
+    /// Bytes after the last whole frame, left by a write that never ended; opening for writing puts them aside.
+    pub unfinished_bytes: u64,
+}
+
+/// Verifies a ledger's directory. `Err` means that it could not be read; what is wrong in it is in the report.
+pub fn verify(dir: &Path, options: &VerifyOptions) -> Result<VerifyReport, Error> {
+    let (layout, disk) = (Layout::new(dir), &options.storage);
+    let mut report = VerifyReport::default();
+    let marker = match read_marker(&**disk, &layout) {
+        Ok(marker) => marker.ok_or_else(|| no_marker(dir))?,
+        Err(e) => return note(&mut report, e).map(|()| report),
+    };
+    let ids = match find_logs(&**disk, &layout) {
+        Ok(ids) => ids,
+        Err(e) => return note(&mut report, e).map(|()| report),
+    };
+    for id in ids {
+        match beside_writer(|| verify_log(disk, &layout, &id, &marker.log_origin(&id))) {
+            Ok(verified) => report.logs.extend(verified),
+            Err(e) => note(&mut report, e)?,
+        }
+    }
+    if options.artifacts {
+        for tenant in artifact_tenants(&**disk, &layout)? {
+            verify_artifacts(disk, &layout, &tenant, &mut report)?;
+        }
+    }
+    Ok(report)
+}
+
+/// Damage goes into the report; what kept us from reading is an error.
+fn note(report: &mut VerifyReport, error: Error) -> Result<(), Error> {
+    match error {
+        Error::Damaged(damage) => {
+            report.damage.push(*damage);
+            Ok(())
+        }
+        other => Err(other),
+    }
+}
+
+fn verify_log(
+    disk: &Arc<dyn Storage>,
+    layout: &Layout,
+    id: &LogId,
+    origin: &str,
+) -> Result<Option<VerifiedLog>, Error> {
+    let log = layout.log(id);
+    let files = LogFiles::new(disk.clone(), &layout.dir, &id.to_string(), log.clone());
+    let Some(verifier) = keys::read_verifier(&**disk, layout, &log.verifier_key())? else {
+        let created = crate::log::has_events(&files)?;
+        return if created { Err(missing_key(layout, &log.verifier_key())) } else { Ok(None) };
+    };
+    check_origin(layout, id, origin, &verifier)?;
+    let (mac_keys, _) = read_secrets(&**disk, layout, id, &verifier)?;
+    let checkpoint = read_checkpoint(&files, &verifier)?;
+    let (mut names, mut bytes) = (StreamNames::default(), 0);
+    let scan =
+        verify_entries(&files, start_state(&verifier, checkpoint.as_ref()), checkpoint.as_ref(), &mut |found| {
+            bytes += found.entries.len() as u64;
+            for record in &found.records {
+                bytes += record.record.bytes.len() as u64;
+                let stored = decode(record)?;
+                check_identity(record, &stored, &mac_keys)?;
+                names.check(record, &stored.stream)?;
+            }
+            Ok(())
+        })?;
+    Ok(Some(VerifiedLog {
+        log: id.to_string(),
+        origin: origin.to_owned(),
+        verifier_key: verifier.encode(),
+        events: scan.state.head,
+        frames: scan.state.frames,
+        segments: scan.segments.len(),
+        bytes,
+        chain_head: scan.state.chain,
+        root: scan.state.tree.root(),
+        checkpoint,
+        unfinished_bytes: scan.tail.map_or(0, |tail| tail.file_bytes - tail.end),
+    }))
+}
+
+/// Reads all entries and all payloads of a log, of a ledger or of a bundle.
+pub(crate) fn verify_entries(
+    files: &LogFiles,
+    state: crate::continuity::Continuity,
+    checkpoint: Option<&SignedCheckpoint>,
+    each: &mut dyn FnMut(&FoundFrame<'_>) -> Result<(), Error>,
+) -> Result<Scan, Error> {
+    let size = checkpoint.map_or(0, |signed| signed.checkpoint.size);
+    let all: fn(&Entry) -> bool = |_| true;
+    files.scan(state, size, all, &mut |_, found| each(found))
+}
+
+pub(crate) fn decode(found: &FoundRecord<'_>) -> Result<StoredPayload, Error> {
+    StoredPayload::decode(found.record.bytes).map_err(|e| {
+        let mismatch = Mismatch::new(37, "a stored payload", e);
+        found.site.damage(Some(found.entry.position.get()), found.at, mismatch)
+    })
+}
+
+/// The entry's MAC must be the one of the identity in its payload, under the tenant's key.
+fn check_identity(found: &FoundRecord<'_>, stored: &StoredPayload, keys: &MacKeys) -> Result<(), Error> {
+    let expected = keys.identity(&stored.project, &stored.source, &stored.id);
+    if expected == found.entry.identity {
+        return Ok(());
+    }
+    let (expected, entry) = (hex::encode(expected.0), hex::encode(found.entry.identity.0));
+    let mismatch = Mismatch::new(0, format!("identity MAC {expected} of the payload under the tenant's key"), entry);
+    Err(found.site.damage(Some(found.entry.position.get()), found.at, mismatch))
+}
+
+/// Every number stands for one name. Grows with the number of streams, 8 bytes each.
+#[derive(Default)]
+pub(crate) struct StreamNames(Vec<u64>);
+
+impl StreamNames {
+    pub(crate) fn check(&mut self, found: &FoundRecord<'_>, name: &str) -> Result<(), Error> {
+        let digest =
+            u64::from_be_bytes(blake3::hash(name.as_bytes()).as_bytes()[..8].try_into().expect("8 of 32 bytes"));
+        let index = found.entry.stream.0 as usize - 1;
+        if index == self.0.len() {
+            self.0.push(digest);
+        }
+        if self.0.get(index) == Some(&digest) {
+            return Ok(());
+        }
+        let mismatch = Mismatch::new(37, format!("the name of stream {}", found.entry.stream.0), "another name");
+        Err(found.site.damage(Some(found.entry.position.get()), found.at, mismatch))
+    }
+}
+
+fn artifact_tenants(disk: &dyn Storage, layout: &Layout) -> Result<Vec<TenantId>, Error> {
+    let dir = layout.dir.join("artifacts");
+    match disk.list(&dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Error::io("listing", &dir)(e)),
+        Ok(names) => names.iter().map(|name| name.parse().map_err(Error::from)).collect(),
+    }
+}
+
+fn verify_artifacts(
+    disk: &Arc<dyn Storage>,
+    layout: &Layout,
+    tenant: &TenantId,
+    report: &mut VerifyReport,
+) -> Result<(), Error> {
+    let artifacts = Artifacts::new(disk.clone(), &layout.dir, layout.artifacts(tenant), false);
+    let digests = match artifacts.iter() {
+        Ok(digests) => digests,
+        Err(e) => return note(report, e),
+    };
+    for digest in digests {
+        match artifacts.check(&digest) {
+            Ok(artifact) => {
+                report.artifacts += 1;
+                report.artifact_bytes += artifact.bytes;
+            }
+            Err(e) => note(report, e)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Tests through the public face: one binary, one module a theme.
+
+mod append;
+mod common;
+mod faults;
+mod golden;
+mod kill;
+mod model;
+mod recovery;
+mod sealing;
+mod storage;
+mod tamper;

@@ -1,0 +1,41 @@
+//! The stages of a pipeline: what reads, cleans, measures and judges, the jobs that record it, and their runner.
+
+mod artifacts_layout;
+pub mod chat;
+pub mod context;
+mod cpu;
+pub mod dataset_reader;
+pub mod dedup;
+pub mod deployments;
+mod error;
+pub mod export;
+mod history;
+pub mod init;
+pub mod job;
+mod jobs;
+pub mod language;
+pub mod metadata;
+pub mod metrics;
+pub mod model;
+pub mod model_folder;
+pub mod observer;
+pub mod pipeline;
+pub mod provenance;
+pub mod quality;
+pub mod readers;
+pub mod redact;
+pub mod reproduce;
+pub mod runner;
+pub mod serving;
+mod template;
+pub mod training_config;
+pub mod validators;
+
+pub use context::Context;
+pub use error::{Error, Leak};
+pub use init::init_pipeline;
+pub use jobs::evaluate::{Sample, read_samples};
+pub use observer::{Cancel, JobInfo, JobOutcome, Observer, Quiet};
+pub use pipeline::Pipeline;
+pub use reproduce::{Comparison, Reproduction, reproduce};
+pub use runner::{PipelineReport, RunOptions, run_pipeline};

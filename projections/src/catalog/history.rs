@@ -1,0 +1,199 @@
+//! Questions to the catalog: versions, aliases and deployments, now and before.
+
+use super::query::bounded;
+use super::rows::{self, ActiveRow, AliasChangeRow, ChangeRow, EntityRow};
+use super::{ActiveModel, AliasChange, Catalog, DeploymentChange, DeploymentRecord, Page};
+use crate::Error;
+use crate::key::Fields;
+use crate::projection::{collect, decode};
+use crate::store::{Order, Store, page};
+use cairn_schemas::{Blake3, ProjectName, Ref};
+
+impl Catalog {
+    /// What a name means now: a ref that exists, `ds://project/name` or `…@latest` for its highest committed version,
+    /// `model://project/name` or `…@latest` for its highest version, `model://project/name@alias`.
+    pub fn resolve(&self, name: &str) -> Result<Option<Ref>, Error> {
+        if let Ok(reference) = name.parse::<Ref>() {
+            let is_known = self.0.read(|store| Ok(store.get(&rows::entity(name))?.is_some()))?;
+            return Ok(is_known.then_some(reference));
+        }
+        let (family, label) = name.split_once('@').unwrap_or((name, "latest"));
+        match (family.starts_with("ds://"), family.starts_with("model://"), label) {
+            (true, _, "latest") => self.0.read(|store| latest_dataset(store, family)),
+            (_, true, "latest") => self.0.read(|store| {
+                let highest = highest(store, family)?;
+                if highest == 0 { Ok(None) } else { rows::parse(&format!("{family}@{highest}")).map(Some) }
+            }),
+            (_, true, alias) => self.0.read(|store| alias_of(store, family, alias)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The version that carries an alias now.
+    pub fn alias(&self, project: &ProjectName, name: &str, alias: &str) -> Result<Option<Ref>, Error> {
+        self.0.read(|store| alias_of(store, &model_family(project, name), alias))
+    }
+
+    /// The aliases of a model and the versions that carry them, sorted by alias.
+    pub fn aliases(&self, project: &ProjectName, name: &str) -> Result<Vec<(String, Ref)>, Error> {
+        self.0.read(|store| {
+            collect(store, &rows::aliases(&model_family(project, name)), Order::Ascending, |key, row| {
+                let mut fields = Fields::of("catalog.alias", key);
+                fields.text()?;
+                Ok(Some((fields.text()?, rows::parse(&decode::<String>("catalog.alias", row)?)?)))
+            })
+        })
+    }
+
+    /// What an alias named, oldest first.
+    pub fn alias_history(&self, project: &ProjectName, name: &str, alias: &str) -> Result<Vec<AliasChange>, Error> {
+        let prefix = rows::alias_changes(&model_family(project, name), alias).done();
+        self.0.read(|store| {
+            collect(store, &prefix, Order::Ascending, |_, row| {
+                let row: AliasChangeRow = decode("catalog.alias_change", row)?;
+                Ok(Some(AliasChange {
+                    model: rows::parse_some(row.model.as_deref())?,
+                    reason: row.reason,
+                    position: row.when.position()?,
+                    recorded_at: row.when.at(),
+                }))
+            })
+        })
+    }
+
+    /// One more than the highest version that was registered.
+    pub fn next_model_version(&self, project: &ProjectName, name: &str) -> Result<u64, Error> {
+        self.0.read(|store| Ok(highest(store, &model_family(project, name))? + 1))
+    }
+
+    /// The highest version, as semver orders them, that is committed and not withdrawn.
+    pub fn latest_dataset(&self, project: &ProjectName, name: &str) -> Result<Option<Ref>, Error> {
+        self.0.read(|store| latest_dataset(store, &dataset_family(project, name)))
+    }
+
+    /// All versions of a dataset in semver's order, with their states.
+    pub fn dataset_versions(&self, project: &ProjectName, name: &str) -> Result<Vec<(Ref, String)>, Error> {
+        self.0.read(|store| dataset_versions(store, &dataset_family(project, name)))
+    }
+
+    /// The documents of a version, in the order of its pages, at most 1,000 at a time. `after` is an earlier `next`.
+    pub fn documents(&self, dataset: &Ref, after: Option<&str>, limit: usize) -> Result<Page<Ref>, Error> {
+        let limit = bounded(limit);
+        let wrong = |cursor: &str| Error::Cursor { given: cursor.to_owned() };
+        let (mut before, mut skipped) = (None, 0);
+        if let Some(cursor) = after {
+            let (page, index) = cursor.split_once('+').ok_or_else(|| wrong(cursor))?;
+            before = (!page.is_empty()).then(|| page.to_owned());
+            skipped = index.parse::<usize>().map_err(|_| wrong(cursor))?;
+        }
+        let prefix = rows::documents(&dataset.to_string()).done();
+        self.0.read(|store| {
+            let mut items = Vec::new();
+            loop {
+                let (rows, more) = page(store, &prefix, before.as_deref(), 1, Order::Ascending)?;
+                let Some((_, row)) = rows.first() else { break };
+                let documents: Vec<String> = decode("catalog.documents", row)?;
+                for document in documents.iter().skip(skipped).take(limit - items.len()) {
+                    items.push(rows::parse(document)?);
+                    skipped += 1;
+                }
+                if skipped < documents.len() {
+                    let next = format!("{}+{skipped}", before.unwrap_or_default());
+                    return Ok(Page { items, next: Some(next) });
+                }
+                skipped = 0;
+                match more {
+                    Some(more) => before = Some(more),
+                    None => break,
+                }
+            }
+            Ok(Page { items, next: None })
+        })
+    }
+
+    /// A deployment by its name or its ref.
+    pub fn deployment(&self, name: &str) -> Result<Option<DeploymentRecord>, Error> {
+        let deployment = deployment_ref(name)?;
+        self.0.read(|store| {
+            let reference = deployment.to_string();
+            let Some(row) = store.get(&rows::entity(&reference))? else { return Ok(None) };
+            let mut entity = rows::shown(reference.clone(), decode::<EntityRow>("catalog.entity", &row)?)?;
+            let stack = stack(store, &reference)?;
+            Ok(Some(DeploymentRecord {
+                deployment: deployment.clone(),
+                state: entity.state,
+                target: entity.attributes["target"].as_str().unwrap_or_default().to_owned(),
+                config: entity.attributes["config"].take(),
+                active: stack.last().map(ActiveRow::shown).transpose()?,
+                previous: stack.iter().nth_back(1).map(ActiveRow::shown).transpose()?,
+            }))
+        })
+    }
+
+    /// What a deployment answers with now.
+    pub fn active(&self, deployment: &str) -> Result<Option<ActiveModel>, Error> {
+        let reference = deployment_ref(deployment)?.to_string();
+        self.0.read(|store| stack(store, &reference)?.last().map(ActiveRow::shown).transpose())
+    }
+
+    /// What changed a deployment, oldest first.
+    pub fn deployment_history(&self, name: &str) -> Result<Vec<DeploymentChange>, Error> {
+        let prefix = rows::deployment_changes(&deployment_ref(name)?.to_string()).done();
+        self.0.read(|store| {
+            collect(store, &prefix, Order::Ascending, |_, row| {
+                let row: ChangeRow = decode("catalog.deployment_change", row)?;
+                Ok(Some(DeploymentChange {
+                    model: rows::parse_some(row.model.as_deref())?,
+                    weights_digest: row.weights_digest.map(Blake3::from_bytes),
+                    from: rows::parse_some(row.from.as_deref())?,
+                    gate: rows::parse_some(row.gate.as_deref())?,
+                    position: row.when.position()?,
+                    recorded_at: row.when.at(),
+                    change: row.change,
+                    reason: row.reason,
+                }))
+            })
+        })
+    }
+}
+
+fn deployment_ref(name: &str) -> Result<Ref, Error> {
+    Ok(Ref::deployment(name.strip_prefix("deployment:").unwrap_or(name))?)
+}
+
+fn model_family(project: &ProjectName, name: &str) -> String {
+    format!("model://{project}/{name}")
+}
+
+fn dataset_family(project: &ProjectName, name: &str) -> String {
+    format!("ds://{project}/{name}")
+}
+
+fn stack(store: &dyn Store, deployment: &str) -> Result<Vec<ActiveRow>, Error> {
+    store.get(&rows::deployment(deployment))?.map_or(Ok(Vec::new()), |row| decode("catalog.deployment", &row))
+}
+
+fn alias_of(store: &dyn Store, family: &str, alias: &str) -> Result<Option<Ref>, Error> {
+    let Some(row) = store.get(&rows::alias(family, alias))? else { return Ok(None) };
+    rows::parse(&decode::<String>("catalog.alias", &row)?).map(Some)
+}
+
+fn highest(store: &dyn Store, family: &str) -> Result<u64, Error> {
+    store.get(&rows::model_version(family))?.map_or(Ok(0), |row| decode("catalog.model_version", &row))
+}
+
+fn dataset_versions(store: &dyn Store, family: &str) -> Result<Vec<(Ref, String)>, Error> {
+    let mut versions = collect(store, &rows::dataset_versions(family).done(), Order::Ascending, |key, row| {
+        let mut fields = Fields::of("catalog.dataset_version", key);
+        fields.text()?;
+        Ok(Some((rows::parse(&fields.text()?)?, decode::<String>("catalog.dataset_version", row)?)))
+    })?;
+    // A dataset's refs sort by version.
+    versions.sort();
+    Ok(versions)
+}
+
+fn latest_dataset(store: &dyn Store, family: &str) -> Result<Option<Ref>, Error> {
+    let versions = dataset_versions(store, family)?;
+    Ok(versions.into_iter().rfind(|(_, state)| state == "committed").map(|(reference, _)| reference))
+}

@@ -1,0 +1,193 @@
+//! Questions to the catalog: entities, lists, runs and jobs.
+
+use super::rows::{self, CheckpointRow, EntityRow, JobRow, Progress, RejectionRow};
+use super::{Catalog, CheckpointRecord, Entity, JobRecord, KINDS, Page, Rejection};
+use crate::Error;
+use crate::attempts::{Takeover, is_hidden};
+use crate::key::Fields;
+use crate::projection::{collect, decode};
+use crate::store::{Order, Row, Store, page};
+use cairn_schemas::{Blake3, Real, Ref, RunId};
+use serde_json::{Map, Value, json};
+
+/// Most items of a page; a larger limit means this one.
+const PAGE_MAX: usize = 1_000;
+
+pub(super) fn bounded(limit: usize) -> usize {
+    limit.clamp(1, PAGE_MAX)
+}
+
+impl Catalog {
+    /// What goes by this ref, or by `source:<name>` or `schema:<kind>`.
+    pub fn get(&self, reference: &str) -> Result<Option<Entity>, Error> {
+        self.0.read(|store| entity(store, reference))
+    }
+
+    /// A kind's entities by when they were first mentioned, at most 1,000 a page. `after` is an earlier page's `next`.
+    pub fn list(
+        &self,
+        kind: &str,
+        after: Option<&str>,
+        limit: usize,
+        newest_first: bool,
+    ) -> Result<Page<Entity>, Error> {
+        if !KINDS.contains(&kind) {
+            return Err(Error::UnknownKind { given: kind.to_owned(), known: KINDS.to_vec() });
+        }
+        let order = if newest_first { Order::Descending } else { Order::Ascending };
+        self.0.read(|store| {
+            let (keys, next) = page(store, &rows::list(kind).done(), after, bounded(limit), order)?;
+            let one = |(key, _): &Row| {
+                let mut fields = Fields::of("catalog.list", key);
+                fields.text()?;
+                fields.u64()?;
+                let reference = fields.text()?;
+                entity(store, &reference)?.ok_or_else(|| Error::row("catalog.list", format!("{reference} is missing")))
+            };
+            Ok(Page { items: keys.iter().map(one).collect::<Result<_, _>>()?, next })
+        })
+    }
+
+    /// Entities whose ref begins with `prefix` (`ds://team/`, `doc:3f`), sorted by ref, at most 1,000 a page.
+    pub fn find(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<Entity>, Error> {
+        self.0.read(|store| {
+            let (found, next) = page(store, &rows::entities(prefix), after, bounded(limit), Order::Ascending)?;
+            let one = |(key, row): &Row| {
+                let reference = Fields::of("catalog.entity", key).text()?;
+                whole(store, reference, decode("catalog.entity", row)?)
+            };
+            Ok(Page { items: found.iter().map(one).collect::<Result<_, _>>()?, next })
+        })
+    }
+
+    /// How many entities of a kind there are.
+    pub fn count(&self, kind: &str) -> Result<u64, Error> {
+        if !KINDS.contains(&kind) {
+            return Err(Error::UnknownKind { given: kind.to_owned(), known: KINDS.to_vec() });
+        }
+        self.0.read(|store| store.get(&rows::count(kind))?.map_or(Ok(0), |row| decode("catalog.count", &row)))
+    }
+
+    /// The job with this key: the completed one if there is one, else the one started last. Replays do not count.
+    pub fn job_by_key(&self, key: &Blake3) -> Result<Option<JobRecord>, Error> {
+        self.0.read(|store| {
+            let Some(row) = store.get(&rows::job_by_key(key))? else { return Ok(None) };
+            job(store, &decode::<String>("catalog.job_by_key", &row)?)
+        })
+    }
+
+    pub fn job(&self, run: &RunId) -> Result<Option<JobRecord>, Error> {
+        self.0.read(|store| job(store, &run.to_string()))
+    }
+
+    /// Jobs that were started and did not end, oldest run first: those that run, and those whose process died.
+    pub fn unfinished_jobs(&self) -> Result<Vec<JobRecord>, Error> {
+        self.0.read(|store| {
+            collect(store, &rows::unfinished(), Order::Ascending, |key, _| {
+                job(store, &Fields::of("catalog.unfinished", key).text()?)
+            })
+        })
+    }
+
+    /// The run's checkpoints that count, by step: those that an earlier attempt stored after the step from which a
+    /// later one went on are left out. The last one is the one to go on from.
+    pub fn checkpoints(&self, run: &RunId) -> Result<Vec<CheckpointRecord>, Error> {
+        let run = run.to_string();
+        self.0.read(|store| {
+            let row = store.get(&rows::takeovers(&run))?;
+            let takeovers: Vec<Takeover> = row.map_or(Ok(Vec::new()), |row| decode("catalog.takeovers", &row))?;
+            collect(store, &rows::checkpoints(&run), Order::Ascending, |key, row| {
+                let mut fields = Fields::of("catalog.checkpoint", key);
+                fields.text()?;
+                let (step, attempt) = (fields.u64()?, fields.u32()?);
+                if is_hidden(&takeovers, attempt, step) {
+                    return Ok(None);
+                }
+                let row: CheckpointRow = decode("catalog.checkpoint", row)?;
+                Ok(Some(CheckpointRecord {
+                    step,
+                    attempt,
+                    tokens: row.tokens,
+                    checkpoint: rows::parse(&row.checkpoint)?,
+                    state_digest: Blake3::from_bytes(row.state_digest),
+                    weights_digest: Blake3::from_bytes(row.weights_digest),
+                    position: row.when.position()?,
+                    recorded_at: row.when.at(),
+                }))
+            })
+        })
+    }
+
+    /// Documents that a run turned away, in order, at most 1,000 a page.
+    pub fn rejections(&self, run: &RunId, after: Option<&str>, limit: usize) -> Result<Page<Rejection>, Error> {
+        self.0.read(|store| {
+            let (found, next) =
+                page(store, &rows::rejections(&run.to_string()).done(), after, bounded(limit), Order::Ascending)?;
+            let one = |(key, row): &Row| {
+                let mut fields = Fields::of("catalog.rejection", key);
+                fields.text()?;
+                let row: RejectionRow = decode("catalog.rejection", row)?;
+                Ok(Rejection {
+                    position: rows::position(fields.u64()?)?,
+                    duplicate_of: rows::parse_some(row.duplicate_of.as_deref())?,
+                    source: row.source,
+                    source_uri: row.source_uri,
+                    rule: row.rule,
+                    detail: row.detail,
+                    jaccard: row.jaccard,
+                    offset: row.offset,
+                })
+            };
+            Ok(Page { items: found.iter().map(one).collect::<Result<_, Error>>()?, next })
+        })
+    }
+}
+
+fn entity(store: &dyn Store, reference: &str) -> Result<Option<Entity>, Error> {
+    let Some(row) = store.get(&rows::entity(reference))? else { return Ok(None) };
+    whole(store, reference.to_owned(), decode("catalog.entity", &row)?).map(Some)
+}
+
+/// An entity, with what is kept apart from it.
+fn whole(store: &dyn Store, reference: String, row: EntityRow) -> Result<Entity, Error> {
+    let mut entity = rows::shown(reference, row)?;
+    if entity.kind == "run"
+        && let Some(run) = entity.reference.strip_prefix("run:")
+        && let Some(row) = store.get(&rows::progress(run))?
+    {
+        let progress: Progress = decode("catalog.progress", &row)?;
+        let metrics: Map<String, Value> =
+            progress.metrics.into_iter().map(|(name, value)| (name, json!(Real(value)))).collect();
+        let Progress { attempt, step, tokens, .. } = progress;
+        entity.attributes["progress"] =
+            json!({ "attempt": attempt, "step": step, "tokens": tokens, "metrics": metrics });
+    }
+    Ok(entity)
+}
+
+fn job(store: &dyn Store, run: &str) -> Result<Option<JobRecord>, Error> {
+    let Some(row) = store.get(&rows::job(run))? else { return Ok(None) };
+    let row: JobRow = decode("catalog.job", &row)?;
+    let run_id = |run: &str| run.parse::<RunId>().map_err(|e| Error::row("catalog.job", e));
+    let refs = |refs: &[String]| refs.iter().map(|text| rows::parse(text)).collect::<Result<Vec<Ref>, Error>>();
+    Ok(Some(JobRecord {
+        run: run_id(run)?,
+        attempt: row.attempt,
+        key: Blake3::from_bytes(row.key),
+        state: row.state,
+        spec: rows::json(&row.spec)?,
+        inputs: refs(&row.inputs)?,
+        resolved_at: row.resolved_at.and_then(cairn_schemas::Position::new),
+        reproduces: row.reproduces.as_deref().map(run_id).transpose()?,
+        outputs: refs(&row.outputs)?,
+        summary: rows::json(&row.summary)?,
+        duration_ms: row.duration_ms,
+        error: row.error,
+        started_position: row.started.position()?,
+        started_at: row.started.at(),
+        updated_at: row.updated.at(),
+        kind: row.kind,
+        name: row.name,
+        pipeline: row.pipeline,
+    }))
+}

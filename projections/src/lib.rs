@@ -1,0 +1,30 @@
+//! What people look at: curves, evaluations, catalog and lineage, each a store that follows the ledger and can be
+//! deleted and rebuilt from it.
+
+mod attempts;
+pub mod catalog;
+pub mod curves;
+mod error;
+pub mod evals;
+mod events;
+mod follower;
+mod home;
+mod key;
+pub mod lineage;
+mod projection;
+mod real;
+mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod views;
+
+pub use catalog::Catalog;
+pub use curves::Curves;
+pub use error::Error;
+pub use evals::Evals;
+pub use follower::FollowHandle;
+pub use lineage::Lineage;
+pub(crate) use real::real;
+pub use views::Projections;

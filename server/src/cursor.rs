@@ -1,0 +1,74 @@
+//! Opaque cursors: where a reader stands in an ordered answer. A cursor names the query it belongs to, so that one of
+//! another query is refused by name; nothing else about its text is promised.
+
+use crate::problem::Problem;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cairn_schemas::Position;
+
+/// Longest cursor that is looked at, in bytes.
+const CURSOR_BYTES_MAX: usize = 1024;
+/// The family of cursors into the log.
+const LOG: &str = "log";
+
+/// `after` in the answer of the query family `of`.
+pub(crate) fn encode(of: &str, after: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{of}:{after}"))
+}
+
+/// What [`encode`] was given, where the cursor belongs to `of`.
+pub(crate) fn decode(of: &str, cursor: &str) -> Result<String, Problem> {
+    let malformed =
+        || Problem::malformed(format!("`{}` is not a cursor; use one that an earlier answer gave", shown(cursor)));
+    if cursor.len() > CURSOR_BYTES_MAX {
+        return Err(malformed());
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| malformed())?;
+    let text = String::from_utf8(bytes).map_err(|_| malformed())?;
+    match text.split_once(':') {
+        Some((family, after)) if family == of => Ok(after.to_owned()),
+        Some((family, _)) => {
+            Err(Problem::malformed(format!("the cursor `{}` belongs to `{family}`, not to `{of}`", shown(cursor))))
+        }
+        None => Err(malformed()),
+    }
+}
+
+/// The cursor of a reader who has seen everything up to `position`; `None` has seen nothing.
+pub(crate) fn of_position(position: Option<Position>) -> String {
+    encode(LOG, &position.map_or(0, Position::get).to_string())
+}
+
+/// The last position that the cursor's reader has seen.
+pub(crate) fn to_position(cursor: &str) -> Result<Option<Position>, Problem> {
+    let after = decode(LOG, cursor)?;
+    let number: u64 = after.parse().map_err(|_| {
+        Problem::malformed(format!("`{}` is not a cursor; use one that an earlier answer gave", shown(cursor)))
+    })?;
+    Ok(Position::new(number))
+}
+
+fn shown(cursor: &str) -> String {
+    cursor.chars().take(60).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_round_trips_and_nothing_is_before_the_first() {
+        for position in [None, Position::new(1), Position::new(u64::MAX)] {
+            assert_eq!(to_position(&of_position(position)).unwrap(), position);
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_query_is_refused_by_name() {
+        let error = to_position(&encode("runs", "x")).unwrap_err();
+        assert!(error.detail.contains("belongs to `runs`"), "{}", error.detail);
+        for wrong in ["!", "", "bG9nOng", &"a".repeat(2000)] {
+            assert!(to_position(wrong).unwrap_err().detail.contains("is not a cursor"), "{wrong}");
+        }
+    }
+}

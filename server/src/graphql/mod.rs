@@ -1,0 +1,40 @@
+//! GraphQL over everything the ledger's projections know: types, queries, mutations, subscriptions, and their limits.
+
+mod connection;
+mod curves;
+mod events;
+pub(crate) mod http;
+mod limits;
+mod lineage;
+mod loaders;
+mod log;
+mod mutation;
+mod pipelines;
+mod query;
+mod results;
+mod scalars;
+mod subscription;
+mod things;
+
+use crate::state::App;
+use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
+
+pub(crate) type CairnSchema = Schema<query::Query, mutation::Mutation, subscription::Subscription>;
+
+fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Subscription> {
+    Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
+        .limit_depth(limits::DEPTH_MAX)
+        .limit_complexity(limits::COMPLEXITY_MAX)
+        .limit_directives(32)
+        .extension(limits::NamedLimits)
+}
+
+/// The schema over a running server's state.
+pub(crate) fn schema(app: App) -> CairnSchema {
+    builder().data(loaders::things(app.clone())).data(app).finish()
+}
+
+/// The schema in GraphQL's own language: what `schemas/graphql/cairn.graphql` holds.
+pub fn sdl() -> String {
+    builder().finish().sdl_with_options(SDLExportOptions::new())
+}

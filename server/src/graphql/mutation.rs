@@ -1,0 +1,136 @@
+//! What can be changed: events appended, pipelines run, models promoted and rolled back.
+
+use crate::cursor;
+use crate::problem::Problem;
+use crate::state::{App, spawned};
+use async_graphql::{Context, Object, Result, SimpleObject};
+use cairn_processors::deployments;
+use cairn_schemas::NewEvent;
+use serde_json::Value;
+
+use super::pipelines::PipelineRun;
+use super::scalars::{Long, Position, Ref, Timestamp};
+
+/// Where an event was recorded.
+#[derive(SimpleObject)]
+pub(crate) struct Appended {
+    /// Where it stands in the log.
+    position: Position,
+    /// Its number in its stream, from 1.
+    stream_version: Long,
+    /// Whether it was recorded before: then this is the first one's position.
+    duplicate: bool,
+    /// When it was recorded.
+    recorded_at: Timestamp,
+    /// Pass the position as `atLeast` to read your own write, the cursor as `after` or `from` to go on after it.
+    cursor: String,
+}
+
+/// What a deployment answers with after a change.
+#[derive(SimpleObject)]
+pub(crate) struct Active {
+    /// The deployment.
+    deployment: Ref,
+    /// The model that answers.
+    model: Ref,
+    /// BLAKE3 of its weights.
+    weights_digest: String,
+    /// The model that a roll-back would go back to.
+    previous: Option<Ref>,
+    /// A position that covers the change: pass it as `atLeast`.
+    position: Option<Position>,
+}
+
+pub(crate) struct Mutation;
+
+/// What can be changed.
+#[Object]
+impl Mutation {
+    /// Records an event or a batch (whole or not at all), given as CloudEvents 1.0 in JSON: an object or an array. Durable
+    /// when this answers. The same source and id again is the same event.
+    async fn append(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "One CloudEvent, or an array of them.")] event: Value,
+    ) -> Result<Vec<Appended>> {
+        let app = ctx.data::<App>()?;
+        let _room = app.begin_append()?;
+        let text = event.to_string();
+        let batch = match event {
+            Value::Array(_) => NewEvent::batch_from_cloudevents(text.as_bytes()),
+            _ => NewEvent::from_cloudevent(text.as_bytes()).map(|event| vec![event]),
+        };
+        let appended = app.append(batch.map_err(Problem::from)?).await?;
+        let shown = |one: cairn_ledger::Appended| Appended {
+            position: Position(one.position),
+            stream_version: Long(one.stream_version),
+            duplicate: one.duplicate,
+            recorded_at: Timestamp(one.recorded_at),
+            cursor: cursor::of_position(Some(one.position)),
+        };
+        Ok(appended.into_iter().map(shown).collect())
+    }
+
+    /// Runs a pipeline in the background, one after the other. Follow it by `pipelineRun(id)` and by the subscription to
+    /// events. Jobs whose work is recorded already are skipped.
+    async fn run_pipeline(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "The pipeline as YAML. Relative paths are relative to the folder the server was told, else where it was started."
+        )]
+        yaml: String,
+    ) -> Result<PipelineRun> {
+        let app = ctx.data::<App>()?.clone();
+        let view = spawned(move || app.pipelines.submit(&yaml)).await?;
+        Ok(PipelineRun(view))
+    }
+
+    /// Asks a pipeline to stop. Its job ends between two steps and records that it was cancelled.
+    async fn cancel_pipeline(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What runPipeline gave.")] id: String,
+    ) -> Result<PipelineRun> {
+        Ok(PipelineRun(ctx.data::<App>()?.pipelines.cancel(&id)?))
+    }
+
+    /// Makes a model what a deployment answers with. Refused unless the latest gate on that model passed.
+    async fn promote(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name, or deployment:<name>.")] deployment: String,
+        #[graphql(desc = "model://project/name@version")] model: Ref,
+        #[graphql(desc = "Why, for those who read the history.")] reason: Option<String>,
+    ) -> Result<Active> {
+        let app = ctx.data::<App>()?;
+        let job = app.ctx.clone();
+        let active = spawned(move || {
+            deployments::promote(&job, &deployment, &model.0, reason.as_deref()).map_err(Problem::from)
+        });
+        Ok(shown(active.await?, app))
+    }
+
+    /// Goes back to the model that answered before.
+    async fn roll_back(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name, or deployment:<name>.")] deployment: String,
+        #[graphql(desc = "Why, for those who read the history.")] reason: String,
+    ) -> Result<Active> {
+        let app = ctx.data::<App>()?;
+        let job = app.ctx.clone();
+        let active = spawned(move || deployments::roll_back(&job, &deployment, &reason).map_err(Problem::from));
+        Ok(shown(active.await?, app))
+    }
+}
+
+fn shown(active: deployments::Active, app: &App) -> Active {
+    Active {
+        deployment: Ref(active.deployment),
+        model: Ref(active.model),
+        weights_digest: active.weights_digest.to_string(),
+        previous: active.previous.map(Ref),
+        position: app.head_position().map(Position),
+    }
+}

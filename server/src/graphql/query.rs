@@ -1,0 +1,366 @@
+//! What can be asked.
+#![allow(clippy::too_many_arguments, reason = "the arguments of a field are those of its function")]
+
+use crate::problem::Problem;
+use crate::state::App;
+use async_graphql::{Context, Object, Result};
+use cairn_schemas::{self as schemas, RunId};
+
+use super::connection::{Connection, page_cost};
+use super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
+use super::events::{Event, PageQuery, page};
+use super::lineage::{Direction, Lineage, Reach, walk};
+use super::loaders::load;
+use super::log::{Coverage, Log, Projection, projections};
+use super::pipelines::PipelineRun;
+use super::results::{Standing, Task};
+use super::scalars::{Position, Ref, Timestamp};
+use super::things::{Dataset, Deployment, Document, Evaluation, ListQuery, Model, Run, Thing, list};
+use crate::filter::Filter;
+use async_graphql::OutputType;
+use std::sync::Arc;
+
+/// Pipelines that `pipelineRuns` shows at most.
+const PIPELINES_MAX: i32 = 256;
+
+pub(crate) struct Query;
+
+/// What can be asked. Every answer's `extensions.coverage` names the position it covers. An `atLeast` argument waits until
+/// the answer covers that position, so that a writer reads its own writes; the header cairn-at-least does so for a
+/// whole request.
+#[Object]
+impl Query {
+    /// What the answers of this query cover.
+    async fn coverage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Coverage> {
+        let app = wait(ctx, at_least).await?;
+        Ok(Coverage { position: app.covered() })
+    }
+
+    /// The log itself.
+    async fn log(&self) -> Log {
+        Log
+    }
+
+    /// The views that follow the log, and how far each has come.
+    async fn projections(&self, ctx: &Context<'_>) -> Result<Vec<Projection>> {
+        Ok(projections(ctx.data::<App>()?))
+    }
+
+    /// The event at a position; null beyond the last.
+    async fn event(&self, ctx: &Context<'_>, #[graphql(desc = "From 1.")] position: Position) -> Result<Option<Event>> {
+        let app = ctx.data::<App>()?;
+        if app.head_position() < Some(position.0) {
+            return Ok(None);
+        }
+        let found = app.events_from(position.0, 1).await?;
+        Ok(found.into_iter().next().map(|event| Event(Arc::new(event))))
+    }
+
+    /// Events in order: the first ones after a cursor, or the last ones before one. A filter looks at 100,000 positions a
+    /// page at most; pageInfo says where to go on.
+    #[graphql(complexity = "page_cost(first.or(last), child_complexity)")]
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end; at most 500.")] last: Option<i32>,
+        #[graphql(desc = "Ends before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Types such as cairn.training.step_logged.v2, or beginnings such as cairn.training.*")]
+        types: Option<Vec<String>>,
+        #[graphql(desc = "Only events about this.")] stream: Option<String>,
+        #[graphql(desc = "Only events of this project.")] project: Option<String>,
+    ) -> Result<Connection<Event>> {
+        let filter = Filter::new(&types.unwrap_or_default(), stream, project)?;
+        let query = PageQuery { first, after, last, before, filter };
+        Ok(ctx.data::<App>()?.read(move |ctx| page(ctx, &query)).await?)
+    }
+
+    /// A run by its id or its ref.
+    async fn run(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "A UUID, or run:<uuid>.")] id: String,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Option<Run>> {
+        wait(ctx, at_least).await?;
+        let run: RunId = id.parse().map_err(|e: schemas::Error| Problem::malformed(e.to_string()))?;
+        super::things::thing_of_run(ctx, &run).await
+    }
+
+    /// Runs, the newest first unless told otherwise.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
+        #[graphql(desc = "ingest, dataset, tokenizer, train, evaluate, judge, gate or deploy.")] kind: Option<String>,
+        #[graphql(desc = "running, completed, failed or cancelled.")] state: Option<String>,
+        #[graphql(desc = "Only runs of this project.")] project: Option<String>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Connection<Run>> {
+        // Trainings have a list of their own, so that they are found among many other runs.
+        let training = kind.as_deref() == Some("train");
+        let (list_kind, job) = if training { ("training", None) } else { ("run", kind) };
+        let query = ListQuery { kind: list_kind, first, after, newest_first, state, project, job };
+        listed(ctx, at_least, query, Run::from).await
+    }
+
+    /// A version of a dataset.
+    async fn dataset(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref", desc = "ds://project/name@1.2.0; without the version its latest committed one.")]
+        reference: String,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Option<Dataset>> {
+        named(ctx, at_least, "dataset", reference, Dataset::from).await
+    }
+
+    /// Versions of datasets, the newest first unless told otherwise.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn datasets(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
+        #[graphql(desc = "building, committed or withdrawn.")] state: Option<String>,
+        #[graphql(desc = "Only datasets of this project.")] project: Option<String>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Connection<Dataset>> {
+        let query = ListQuery { kind: "dataset", first, after, newest_first, state, project, job: None };
+        listed(ctx, at_least, query, Dataset::from).await
+    }
+
+    /// A version of a model.
+    async fn model(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            name = "ref",
+            desc = "model://project/name@3; or an alias after the @; without either its highest version."
+        )]
+        reference: String,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Option<Model>> {
+        named(ctx, at_least, "model", reference, Model::from).await
+    }
+
+    /// Versions of models, the newest first unless told otherwise.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn models(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
+        #[graphql(desc = "Only models of this project.")] project: Option<String>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Connection<Model>> {
+        let query = ListQuery { kind: "model", first, after, newest_first, state: None, project, job: None };
+        listed(ctx, at_least, query, Model::from).await
+    }
+
+    /// A deployment by its name or its ref.
+    async fn deployment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name, or deployment:<name>.")] name: String,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Option<Deployment>> {
+        let reference = if name.starts_with("deployment:") { name } else { format!("deployment:{name}") };
+        named(ctx, at_least, "deployment", reference, Deployment::from).await
+    }
+
+    /// Deployments, the newest first unless told otherwise.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn deployments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
+        #[graphql(desc = "created, active or retired.")] state: Option<String>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Connection<Deployment>> {
+        let query = ListQuery { kind: "deployment", first, after, newest_first, state, project: None, job: None };
+        listed(ctx, at_least, query, Deployment::from).await
+    }
+
+    /// A document that was ingested.
+    async fn document(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref", desc = "doc:<blake3>")] reference: String,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Option<Document>> {
+        named(ctx, at_least, "document", reference, Document::from).await
+    }
+
+    /// An evaluation.
+    async fn evaluation(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref", desc = "eval:<id>")] reference: String,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Option<Evaluation>> {
+        named(ctx, at_least, "evaluation", reference, Evaluation::from).await
+    }
+
+    /// Evaluations, the newest first unless told otherwise.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn evaluations(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
+        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
+        #[graphql(desc = "completed, failed or superseded.")] state: Option<String>,
+        #[graphql(desc = "Only evaluations of this project.")] project: Option<String>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Connection<Evaluation>> {
+        let query = ListQuery { kind: "evaluation", first, after, newest_first, state, project, job: None };
+        listed(ctx, at_least, query, Evaluation::from).await
+    }
+
+    /// What a thing was made of (UP), what was made of it (DOWN), or both. A thing that the ledger has not heard of has no
+    /// nodes.
+    #[graphql(complexity = "20 + child_complexity")]
+    async fn lineage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Where the walk begins.")] of: Ref,
+        #[graphql(desc = "Which way to walk.", default_with = "Direction::Up")] direction: Direction,
+        #[graphql(desc = "Edges to walk at most; 10 where absent.")] depth: Option<i32>,
+        #[graphql(desc = "Things to show at most; 200 where absent.")] limit: Option<i32>,
+        #[graphql(desc = "Neighbours of one thing to show at most; 50 where absent.")] fan_out: Option<i32>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Lineage> {
+        wait(ctx, at_least).await?;
+        walk(ctx, of.0, Reach { direction, depth, limit, fan_out }).await
+    }
+
+    /// Curves of runs, each in at most so many points, in which no spike is lost.
+    #[graphql(
+        complexity = "runs.len() * metrics.len() * (10 + points.unwrap_or(POINTS_DEFAULT).clamp(1, 20_000) as usize / 10) + child_complexity"
+    )]
+    async fn curves(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Ids or refs of runs.")] runs: Vec<String>,
+        #[graphql(desc = "The metrics, such as loss.")] metrics: Vec<String>,
+        #[graphql(desc = "The axis.", default)] x: Axis,
+        #[graphql(desc = "Points of one curve at most; 500 where absent.")] points: Option<i32>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Vec<Curve>> {
+        wait(ctx, at_least).await?;
+        let runs = runs.iter().map(|run| run.parse()).collect::<Result<Vec<RunId>, schemas::Error>>();
+        curves(ctx, runs.map_err(|e| Problem::malformed(e.to_string()))?, metrics, x, points).await
+    }
+
+    /// The latest results on a metric of a task, best first; as they stood at a recorded time, which never changes.
+    async fn leaderboard(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The task: `tasks` names those there are.")] task: String,
+        #[graphql(desc = "The metric.")] metric: String,
+        #[graphql(desc = "Recorded time; now where absent.")] as_of: Option<Timestamp>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Vec<Standing>> {
+        let app = wait(ctx, at_least).await?;
+        let as_of = as_of.map(|at| at.0);
+        let rows = app.read(move |ctx| Ok(ctx.projections().evals().leaderboard(&task, &metric, as_of)?)).await?;
+        Ok(rows.into_iter().map(Standing).collect())
+    }
+
+    /// The tasks and metrics that results exist for.
+    async fn tasks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Vec<Task>> {
+        let app = wait(ctx, at_least).await?;
+        let rows = app.read(|ctx| Ok(ctx.projections().evals().tasks()?)).await?;
+        Ok(rows.into_iter().map(Task::from).collect())
+    }
+
+    /// A pipeline that was sent to this server; null where it is not among the recent ones.
+    async fn pipeline_run(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What runPipeline gave.")] id: String,
+    ) -> Result<Option<PipelineRun>> {
+        Ok(ctx.data::<App>()?.pipelines.get(&id).map(PipelineRun))
+    }
+
+    /// Pipelines that were sent to this server, the newest first.
+    async fn pipeline_runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many at most.", default = 20)] first: i32,
+    ) -> Result<Vec<PipelineRun>> {
+        let count = first.clamp(0, PIPELINES_MAX) as usize;
+        Ok(ctx.data::<App>()?.pipelines.recent(count).into_iter().map(PipelineRun).collect())
+    }
+}
+
+/// Waits until the projections cover a position.
+async fn wait<'c>(ctx: &Context<'c>, at_least: Option<Position>) -> Result<&'c App> {
+    let app = ctx.data::<App>()?;
+    if let Some(position) = at_least {
+        app.wait_for(position.0).await?;
+    }
+    Ok(app)
+}
+
+async fn listed<T>(
+    ctx: &Context<'_>,
+    at_least: Option<Position>,
+    query: ListQuery,
+    wrap: fn(Thing) -> T,
+) -> Result<Connection<T>>
+where
+    T: OutputType + Clone + Send + 'static,
+{
+    let app = wait(ctx, at_least).await?;
+    Ok(app.read(move |ctx| list(ctx, &query, wrap)).await?)
+}
+
+/// The thing of a ref, or of a name that means one; `None` where the ledger has not heard of it.
+async fn named<T>(
+    ctx: &Context<'_>,
+    at_least: Option<Position>,
+    kind: &'static str,
+    name: String,
+    wrap: fn(Thing) -> T,
+) -> Result<Option<T>> {
+    let app = wait(ctx, at_least).await?;
+    let reference = match name.parse::<schemas::Ref>() {
+        Ok(reference) if reference.kind() == kind => Some(reference),
+        Ok(other) => return Err(Problem::malformed(format!("`{name}` names a {}, not a {kind}", other.kind())).into()),
+        // A family or an alias, such as model://team/chat@production.
+        Err(error) => {
+            let found = app.read({
+                let name = name.clone();
+                move |ctx| Ok(ctx.projections().catalog().resolve(&name)?)
+            });
+            let family =
+                name.starts_with("ds://") && kind == "dataset" || name.starts_with("model://") && kind == "model";
+            match found.await? {
+                None if !family => return Err(Problem::malformed(error.to_string()).into()),
+                found => found,
+            }
+        }
+    };
+    match reference {
+        Some(reference) => Ok(load(ctx, reference).await?.map(wrap)),
+        None => Ok(None),
+    }
+}

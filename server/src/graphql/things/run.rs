@@ -1,0 +1,195 @@
+//! Runs: a processor's job, a training, or both.
+
+use crate::state::App;
+use async_graphql::{Context, MergedObject, Object, Result, SimpleObject};
+use cairn_projections::catalog::{CheckpointRecord, Entity};
+use cairn_projections::lineage::Direction;
+use cairn_schemas::RunId;
+use serde_json::Value;
+
+use super::super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
+use super::super::loaders::{load, load_all};
+use super::super::results::{Gate, Standing, gates, standings};
+use super::super::scalars::{Long, Position, Ref, Timestamp};
+use super::{Dataset, Model, Thing};
+
+/// Models of one run that are shown.
+const MODELS_MAX: usize = 100;
+
+/// An execution: a processor's job, a training, or both under one id.
+#[derive(Clone, MergedObject)]
+pub(crate) struct Run(pub(crate) Thing, RunFields);
+
+impl From<Thing> for Run {
+    fn from(thing: Thing) -> Self {
+        Self(thing.clone(), RunFields(thing))
+    }
+}
+
+/// The run of an id.
+pub(crate) async fn thing_of_run(ctx: &Context<'_>, run: &RunId) -> Result<Option<Run>> {
+    Ok(load(ctx, format!("run:{run}")).await?.map(Run::from))
+}
+
+/// The kind of job, or what a run without one does.
+pub(crate) fn kind_of(entity: &Entity) -> String {
+    let attributes = &entity.attributes;
+    let job = attributes["job"]["kind"].as_str();
+    let own = if attributes.get("training").is_some() { "train" } else { "ingest" };
+    job.unwrap_or(own).to_owned()
+}
+
+/// A stored state of a training run.
+#[derive(Clone, SimpleObject)]
+pub(crate) struct Checkpoint {
+    /// The step after which it was stored.
+    step: Long,
+    /// The attempt that stored it.
+    attempt: u32,
+    /// Tokens seen until then.
+    tokens: Long,
+    /// The artifact that holds it.
+    artifact: Ref,
+    /// BLAKE3 of the state alone: no time, no run id.
+    state_digest: String,
+    /// BLAKE3 of the weights alone.
+    weights_digest: String,
+    /// Position of the event that says so.
+    position: Position,
+    /// When that was recorded.
+    recorded_at: Timestamp,
+}
+
+impl From<CheckpointRecord> for Checkpoint {
+    fn from(row: CheckpointRecord) -> Self {
+        Self {
+            step: Long(row.step),
+            attempt: row.attempt,
+            tokens: Long(row.tokens),
+            artifact: Ref(row.checkpoint),
+            state_digest: row.state_digest.to_string(),
+            weights_digest: row.weights_digest.to_string(),
+            position: Position(row.position),
+            recorded_at: Timestamp(row.recorded_at),
+        }
+    }
+}
+
+/// What only runs have.
+#[derive(Clone)]
+struct RunFields(Thing);
+
+impl RunFields {
+    fn id(&self) -> Result<RunId> {
+        Ok(self.0.entity().reference.parse()?)
+    }
+}
+
+#[Object]
+impl RunFields {
+    /// Its id: a UUID.
+    #[graphql(name = "id")]
+    async fn run_id(&self) -> Result<String> {
+        Ok(self.id()?.to_string())
+    }
+    /// ingest, dataset, tokenizer, train, evaluate, judge, gate or deploy.
+    async fn kind(&self) -> String {
+        kind_of(self.0.entity())
+    }
+    /// pretrain, sft, …, where it is a training.
+    async fn method(&self) -> Option<String> {
+        self.0.text(&["training", "method"])
+    }
+    /// The latest attempt, from 1.
+    async fn attempt(&self) -> Option<Long> {
+        self.0.long(&["job", "attempt"]).or_else(|| self.0.long(&["training", "attempt"]))
+    }
+    /// Why it failed or was cancelled.
+    async fn error(&self) -> Option<String> {
+        let said = [["job", "error"], ["training", "error"], ["job", "reason"], ["training", "reason"]];
+        said.iter().find_map(|path| self.0.text(path))
+    }
+    /// Its settings: of the training as resolved, else of the job as given.
+    async fn config(&self) -> Option<Value> {
+        self.0.json(&["training", "config"]).or_else(|| self.0.json(&["job", "spec"]))
+    }
+    /// Library, device, threads and instruction sets of a training.
+    async fn environment(&self) -> Option<Value> {
+        self.0.json(&["training", "environment"])
+    }
+    /// Name, version and digest of the program of a training.
+    async fn code(&self) -> Option<Value> {
+        self.0.json(&["training", "code"])
+    }
+    /// Figures that the job gave at its end.
+    async fn summary(&self) -> Option<Value> {
+        self.0.json(&["job", "summary"])
+    }
+    /// The latest step with its metrics.
+    async fn progress(&self) -> Option<Value> {
+        self.0.json(&["progress"])
+    }
+    /// What the job's inputs resolved to.
+    async fn inputs(&self) -> Vec<Ref> {
+        self.0.refs(&["job", "inputs"])
+    }
+    /// What the job made.
+    async fn outputs(&self) -> Vec<Ref> {
+        self.0.refs(&["job", "outputs"])
+    }
+    /// The dataset that it was trained on.
+    async fn dataset(&self, ctx: &Context<'_>) -> Result<Option<Dataset>> {
+        let Some(reference) = self.0.a_ref(&["training", "dataset"]) else { return Ok(None) };
+        Ok(load(ctx, reference.0).await?.map(Dataset::from))
+    }
+    /// The run that made what it started from.
+    async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Run>> {
+        match self.0.text(&["training", "parent"]) {
+            Some(parent) => thing_of_run(ctx, &parent.parse()?).await,
+            None => Ok(None),
+        }
+    }
+    /// The models that were registered from it, at most 100.
+    async fn models(&self, ctx: &Context<'_>) -> Result<Vec<Model>> {
+        let (app, run) = (ctx.data::<App>()?, self.0.reference()?);
+        let made = app.read(move |ctx| {
+            Ok(ctx
+                .projections()
+                .lineage()
+                .neighbours(&run, Direction::Down, Some("model"), None, MODELS_MAX)?
+                .neighbours)
+        });
+        let models = load_all(ctx, made.await?.into_iter().map(Ref).collect()).await?;
+        Ok(models.into_iter().map(Model::from).collect())
+    }
+    /// Its checkpoints that count, by step.
+    async fn checkpoints(&self, ctx: &Context<'_>) -> Result<Vec<Checkpoint>> {
+        let (app, run) = (ctx.data::<App>()?, self.id()?);
+        let rows = app.read(move |ctx| Ok(ctx.projections().catalog().checkpoints(&run)?)).await?;
+        Ok(rows.into_iter().map(Checkpoint::from).collect())
+    }
+    /// Names of its metrics.
+    async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<String>> {
+        let (app, run) = (ctx.data::<App>()?, self.id()?);
+        Ok(app.read(move |ctx| Ok(ctx.projections().curves().runs_metrics(&run)?)).await?)
+    }
+    /// Its curves, in at most so many points each, in which no spike is lost.
+    #[graphql(complexity = "10 + points.unwrap_or(POINTS_DEFAULT).clamp(1, 20_000) as usize / 10 + child_complexity")]
+    async fn curves(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The metrics, such as loss.")] metrics: Vec<String>,
+        #[graphql(desc = "The axis.", default)] x: Axis,
+        #[graphql(desc = "Points of one curve at most; 500 where absent.")] points: Option<i32>,
+    ) -> Result<Vec<Curve>> {
+        curves(ctx, vec![self.id()?], metrics, x, points).await
+    }
+    /// Results measured on it.
+    async fn results(&self, ctx: &Context<'_>) -> Result<Vec<Standing>> {
+        standings(ctx, self.0.reference()?).await
+    }
+    /// Gates' decisions on it.
+    async fn gates(&self, ctx: &Context<'_>) -> Result<Vec<Gate>> {
+        gates(ctx, self.0.reference()?).await
+    }
+}

@@ -1,0 +1,20 @@
+//! The server: producers' API, GraphQL, inference, health and metrics, over one [`cairn_processors::Context`].
+
+mod app;
+mod cursor;
+mod error;
+mod events;
+mod filter;
+mod graphql;
+mod guard;
+mod health;
+mod inference;
+mod log;
+mod pipelines;
+mod problem;
+mod state;
+mod telemetry;
+
+pub use app::{Server, ServerOptions, bind, serve};
+pub use error::Error;
+pub use graphql::sdl;

@@ -1,0 +1,145 @@
+//! The server's own figures, as Prometheus reads them. One recorder a server, so that two in one process keep apart.
+
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::time::Duration;
+
+/// Bounds of the histograms, in seconds.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+const APPENDED: &str = "cairn_events_appended_total";
+const DUPLICATES: &str = "cairn_events_duplicate_total";
+const APPEND_SECONDS: &str = "cairn_append_duration_seconds";
+const APPEND_REFUSED: &str = "cairn_appends_refused_total";
+const HEAD: &str = "cairn_ledger_head_position";
+const WATERMARK: &str = "cairn_projection_watermark_position";
+const LAG: &str = "cairn_projection_lag_events";
+const REQUESTS: &str = "cairn_http_requests_total";
+const REQUEST_SECONDS: &str = "cairn_http_request_duration_seconds";
+const INFERENCES: &str = "cairn_inference_requests_total";
+const INFERENCE_SECONDS: &str = "cairn_inference_duration_seconds";
+const INFERENCE_TOKENS: &str = "cairn_inference_tokens_total";
+
+/// Counters, gauges and histograms, described once.
+pub(crate) struct Telemetry {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl Telemetry {
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+            .expect("the list of bounds is not empty");
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        let telemetry = Self { recorder, handle };
+        telemetry.describe();
+        telemetry
+    }
+
+    fn describe(&self) {
+        let counter = |name: &'static str, text: &'static str| {
+            self.recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
+        };
+        counter(APPENDED, "Events that the ledger recorded for this server's clients");
+        counter(DUPLICATES, "Events that were repeats of recorded ones");
+        counter(APPEND_REFUSED, "Appends that were refused, by kind of problem");
+        counter(REQUESTS, "HTTP requests, by route, method and status");
+        counter(INFERENCES, "Prompts, by outcome");
+        counter(INFERENCE_TOKENS, "Tokens of prompts and answers");
+        let seconds = |name: &'static str, text: &'static str| {
+            self.recorder.describe_histogram(name.into(), Some(Unit::Seconds), text.into());
+        };
+        seconds(APPEND_SECONDS, "Time from a valid batch to its acknowledgement after the sync");
+        seconds(REQUEST_SECONDS, "Time to the first byte of the answer, by route");
+        seconds(INFERENCE_SECONDS, "Time to the whole answer of a prompt");
+        let gauge = |name: &'static str, text: &'static str| {
+            self.recorder.describe_gauge(name.into(), Some(Unit::Count), text.into());
+        };
+        gauge(HEAD, "Position of the last event of the log");
+        gauge(WATERMARK, "Position up to which a projection covers the log, by name");
+        gauge(LAG, "Events that a projection has not applied yet, by name");
+    }
+
+    pub(crate) fn appended(&self, new: u64, duplicates: u64, took: Duration) {
+        self.counter(APPENDED, &[]).increment(new);
+        self.counter(DUPLICATES, &[]).increment(duplicates);
+        self.histogram(APPEND_SECONDS, &[]).record(took.as_secs_f64());
+    }
+
+    pub(crate) fn append_refused(&self, problem: &Problem) {
+        self.counter(APPEND_REFUSED, &[("kind", problem.kind.slug())]).increment(1);
+    }
+
+    pub(crate) fn requested(&self, route: &str, method: &str, status: StatusCode, took: Duration) {
+        let labels = [("route", route), ("method", method), ("status", status.as_str())];
+        self.counter(REQUESTS, &labels).increment(1);
+        self.histogram(REQUEST_SECONDS, &[("route", route)]).record(took.as_secs_f64());
+    }
+
+    pub(crate) fn answered(&self, prompt_tokens: u64, answer_tokens: u64, took: Duration) {
+        self.counter(INFERENCES, &[("outcome", "answered")]).increment(1);
+        self.counter(INFERENCE_TOKENS, &[("side", "prompt")]).increment(prompt_tokens);
+        self.counter(INFERENCE_TOKENS, &[("side", "answer")]).increment(answer_tokens);
+        self.histogram(INFERENCE_SECONDS, &[]).record(took.as_secs_f64());
+    }
+
+    pub(crate) fn inference_failed(&self, problem: &Problem) {
+        self.counter(INFERENCES, &[("outcome", problem.kind.slug())]).increment(1);
+    }
+
+    /// The page that Prometheus scrapes, with the positions as they are now.
+    pub(crate) fn page(&self, head: u64, watermarks: &[(String, u64)]) -> String {
+        self.gauge(HEAD, &[]).set(head as f64);
+        for (name, watermark) in watermarks {
+            let label = [("projection", name.as_str())];
+            self.gauge(WATERMARK, &label).set(*watermark as f64);
+            self.gauge(LAG, &label).set(head.saturating_sub(*watermark) as f64);
+        }
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+
+    fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.recorder.register_counter(&key(name, labels), &METADATA)
+    }
+    fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        self.recorder.register_gauge(&key(name, labels), &METADATA)
+    }
+    fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.recorder.register_histogram(&key(name, labels), &METADATA)
+    }
+}
+
+static METADATA: Metadata<'static> = Metadata::new("cairn_server", Level::INFO, None);
+
+fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+    let labels: Vec<Label> = labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
+    Key::from_parts(name, labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_names_what_was_counted_and_how_far_a_projection_lags() {
+        let telemetry = Telemetry::new();
+        telemetry.appended(3, 1, Duration::from_millis(2));
+        telemetry.requested("/v1/events", "POST", StatusCode::CREATED, Duration::from_millis(3));
+        let page = telemetry.page(10, &[("curves".into(), 7)]);
+        for line in [
+            "cairn_events_appended_total 3",
+            "cairn_events_duplicate_total 1",
+            "cairn_append_duration_seconds_bucket{le=\"0.0025\"} 1",
+            "cairn_http_requests_total{route=\"/v1/events\",method=\"POST\",status=\"201\"} 1",
+            "cairn_ledger_head_position 10",
+            "cairn_projection_lag_events{projection=\"curves\"} 3",
+        ] {
+            assert!(page.contains(line), "{line} is not in\n{page}");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! GraphQL over real HTTP on a short history: each question, its pages, its nested fields, and its refusals.
+
+mod common;
+
+use common::{CHILD, DATASET, MODEL, RUN, TestServer, custom, digest, event, history};
+use serde_json::{Value, json};
+
+fn filled() -> (TestServer, u64) {
+    let server = TestServer::start();
+    let last = server.record(&history());
+    (server, last)
+}
+
+#[test]
+fn a_deployment_is_followed_down_to_its_documents() {
+    let (server, last) = filled();
+    let data = server.query(&format!(
+        r#"{{ deployment(name: "math", atLeast: {last}) {{
+            ref state target weightsDigest
+            history {{ type model reason gate }}
+            model {{ ref parameters weightsDigest aliases
+                run {{ id method dataset {{ ref rows documentCount splits {{ name rows }} documents(first: 5) {{ nodes {{ ref author language }} }} }} }}
+                results {{ task metric value n standardError }}
+                gates {{ gate outcome checks {{ condition observed detail }} }} }}
+            lineage(depth: 10) {{ nodes {{ ref kind depth }} edges {{ from to eventType position }} truncated }} }} }}"#
+    ));
+    let deployment = &data["deployment"];
+    assert_eq!(deployment["ref"], "deployment:math");
+    assert_eq!((&deployment["state"], &deployment["weightsDigest"]), (&json!("active"), &json!(digest("e0"))));
+    let history = &deployment["history"];
+    assert_eq!(
+        (&history[0]["type"], &history[1]["type"], &history[1]["model"]),
+        (&json!("created"), &json!("promoted"), &json!(MODEL))
+    );
+    let model = &deployment["model"];
+    assert_eq!((&model["parameters"], &model["run"]["id"]), (&json!(1070000), &json!(RUN)));
+    assert_eq!(model["run"]["dataset"]["splits"], json!([{ "name": "train", "rows": 40 }]));
+    let documents = json!([{ "ref": format!("doc:{}", digest("d0")), "author": "A", "language": "en" }]);
+    assert_eq!(model["run"]["dataset"]["documents"]["nodes"], documents);
+    assert_eq!(
+        model["results"][0],
+        json!({ "task": "answers", "metric": "format_validity", "value": 0.95, "n": 200, "standardError": 0.02 })
+    );
+    assert_eq!(
+        (&model["gates"][0]["outcome"], &model["gates"][0]["checks"][0]["observed"]),
+        (&json!("PASS"), &json!(0.95))
+    );
+    let kinds: Vec<&str> =
+        deployment["lineage"]["nodes"].as_array().unwrap().iter().map(|node| node["kind"].as_str().unwrap()).collect();
+    for kind in ["deployment", "model", "run", "dataset", "document"] {
+        assert!(kinds.contains(&kind), "{kind} is not in {kinds:?}");
+    }
+    assert_eq!(deployment["lineage"]["truncated"], false);
+}
+
+#[test]
+fn runs_know_their_parents_checkpoints_and_curves() {
+    let (server, last) = filled();
+    let data = server.query(&format!(
+        r#"{{ run(id: "{CHILD}", atLeast: {last}) {{ method kind state parent {{ id name state metrics config
+            checkpoints {{ step tokens weightsDigest }}
+            curves(metrics: ["loss"], x: TOKENS, points: 8) {{ metric axis points {{ x step value }} }} }} }}
+            whole: curves(runs: ["run:{RUN}"], metrics: ["loss", "none"]) {{ metric points {{ value }} }} }}"#
+    ));
+    let parent = &data["run"]["parent"];
+    assert_eq!(
+        (&parent["id"], &parent["state"], &parent["metrics"]),
+        (&json!(RUN), &json!("completed"), &json!(["loss"]))
+    );
+    assert_eq!(parent["config"], json!({ "learning_rate": 0.004 }));
+    assert_eq!(parent["checkpoints"], json!([{ "step": 60, "tokens": 122880, "weightsDigest": digest("e0") }]));
+    let points = parent["curves"][0]["points"].as_array().unwrap();
+    assert!(points.len() <= 8 && points.len() >= 4, "{points:?}");
+    assert_eq!(points.last().unwrap()["x"], 122880.0);
+    assert!(points.iter().any(|point| point["value"] == "NaN"), "the NaN was lost: {points:?}");
+    assert_eq!(data["whole"][0]["points"].as_array().unwrap().len(), 60);
+    assert_eq!(data["whole"][1], json!({ "metric": "none", "points": [] }));
+}
+
+#[test]
+fn lists_page_in_both_orders_and_filter() {
+    let server = TestServer::start();
+    let run = |n: u64| format!("018f4e9a-7c3b-7def-8123-{n:012}");
+    let started = |n: u64| {
+        let method = if n.is_multiple_of(2) { "sft" } else { "pretrain" };
+        let mut event =
+            event(&n.to_string(), "cairn.training.run_started.v1", json!({ "run": run(n), "method": method }));
+        event["project"] = json!(if n < 10 { "alpha" } else { "beta" });
+        event
+    };
+    let last = server.record(&(0..25).map(started).collect::<Vec<_>>());
+    let mut after = Value::Null;
+    let mut seen: Vec<String> = Vec::new();
+    for (length, more) in [(10, true), (10, true), (5, false)] {
+        let query = "query($after: String, $last: Position) { runs(first: 10, after: $after, newestFirst: false, atLeast: $last) {
+            nodes { id } edges { cursor } pageInfo { hasNextPage hasPreviousPage endCursor } } }";
+        let page = server.graphql(query, json!({ "after": after, "last": last }))["data"]["runs"].clone();
+        let ids: Vec<String> =
+            page["nodes"].as_array().unwrap().iter().map(|node| node["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!((ids.len(), &page["pageInfo"]["hasNextPage"]), (length, &json!(more)));
+        assert_eq!(page["pageInfo"]["hasPreviousPage"], !after.is_null());
+        seen.extend(ids);
+        after = page["pageInfo"]["endCursor"].clone();
+    }
+    assert_eq!(seen, (0..25).map(run).collect::<Vec<_>>());
+
+    // A cursor inside a page goes on right behind its item.
+    let page = server.query("{ runs(first: 5) { nodes { id } edges { cursor } } }");
+    let third = page["runs"]["edges"][2]["cursor"].as_str().unwrap();
+    let rest = server.query(&format!(r#"{{ runs(first: 2, after: "{third}") {{ nodes {{ id }} }} }}"#));
+    assert_eq!(rest["runs"]["nodes"], json!([{ "id": run(21) }, { "id": run(20) }]));
+
+    let alpha = server.query(
+        r#"{ runs(first: 4, project: "alpha", kind: "train") { nodes { id } pageInfo { hasNextPage endCursor } } }"#,
+    );
+    assert_eq!(
+        (&alpha["runs"]["nodes"][0]["id"], &alpha["runs"]["pageInfo"]["hasNextPage"]),
+        (&json!(run(9)), &json!(true))
+    );
+    let end = alpha["runs"]["pageInfo"]["endCursor"].as_str().unwrap();
+    let rest = server.query(&format!(r#"{{ runs(first: 10, after: "{end}", project: "alpha", kind: "train") {{ nodes {{ id }} pageInfo {{ hasNextPage }} }} }}"#));
+    assert_eq!(
+        (rest["runs"]["nodes"].as_array().unwrap().len(), &rest["runs"]["pageInfo"]["hasNextPage"]),
+        (6, &json!(false))
+    );
+
+    let (code, message) = server.refusal(&format!(r#"{{ models(after: "{end}") {{ nodes {{ ref }} }} }}"#));
+    assert!(
+        code == "malformed-request" && message.contains("belongs to `training/newest`, not to `model/newest`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn events_page_forwards_and_backwards() {
+    let server = TestServer::start();
+    server.record(&(1..=30).map(|n| custom(&n.to_string(), "x")).collect::<Vec<_>>());
+    let positions = |page: &Value| -> Vec<u64> {
+        page["events"]["nodes"].as_array().unwrap().iter().map(|node| node["position"].as_u64().unwrap()).collect()
+    };
+    let first = server.query("{ events(first: 3) { nodes { position type source data } pageInfo { hasNextPage hasPreviousPage endCursor } } }");
+    assert_eq!(positions(&first), [1, 2, 3]);
+    assert_eq!(
+        first["events"]["nodes"][0]["data"],
+        json!({ "kind": "acme.noted", "used": [], "produced": [], "data": { "text": "x" } })
+    );
+    let end = first["events"]["pageInfo"]["endCursor"].as_str().unwrap();
+    let next = server.query(&format!(
+        r#"{{ events(first: 100, after: "{end}") {{ nodes {{ position }} pageInfo {{ hasNextPage }} }} }}"#
+    ));
+    assert_eq!((positions(&next), &next["events"]["pageInfo"]["hasNextPage"]), ((4..=30).collect(), &json!(false)));
+    let last =
+        server.query("{ events(last: 2) { nodes { position } pageInfo { hasPreviousPage hasNextPage startCursor } } }");
+    assert_eq!(positions(&last), [29, 30]);
+    let start = last["events"]["pageInfo"]["startCursor"].as_str().unwrap();
+    let before = server.query(&format!(
+        r#"{{ events(last: 3, before: "{start}") {{ nodes {{ position }} pageInfo {{ hasNextPage }} }} }}"#
+    ));
+    assert_eq!((positions(&before), &before["events"]["pageInfo"]["hasNextPage"]), (vec![26, 27, 28], &json!(true)));
+
+    let one = server
+        .query("{ event(position: 7) { id stream used cloudEvent recordedAt } none: event(position: 31) { id } }");
+    assert_eq!((&one["event"]["id"], &one["none"]), (&json!("7"), &Value::Null));
+    assert_eq!(one["event"]["cloudEvent"]["specversion"], "1.0");
+    for (query, said) in [
+        ("{ events(first: 1, last: 1) { nodes { id } } }", "give one of them"),
+        ("{ events(first: 501) { nodes { id } } }", "from 1 to 500"),
+        (r#"{ events(first: 1, before: "bG9nOjE") { nodes { id } } }"#, "first goes with after"),
+        (r#"{ events(types: ["cairn.x"]) { nodes { id } } }"#, "the families are"),
+        (r#"{ events(after: "!") { nodes { id } } }"#, "not a cursor"),
+    ] {
+        let (_, message) = server.refusal(query);
+        assert!(message.contains(said), "{query}: {message}");
+    }
+}
+
+#[test]
+fn leaderboards_answer_about_the_past() {
+    let (server, last) = filled();
+    let board = |as_of: &str| {
+        server.query(&format!(
+            r#"{{ leaderboard(task: "answers", metric: "format_validity", atLeast: {last}{as_of}) {{ subject value n evaluation recordedAt }}
+                tasks {{ task metric results }} evaluation(ref: "eval:exam/1") {{ subject metrics {{ name value }} }} }}"#
+        ))
+    };
+    let now = board("");
+    assert_eq!((&now["leaderboard"][0]["subject"], &now["leaderboard"][0]["value"]), (&json!(MODEL), &json!(0.95)));
+    assert_eq!(now["tasks"].as_array().unwrap().len(), 2);
+    assert_eq!(now["evaluation"]["metrics"][1], json!({ "name": "f1", "value": 0.2 }));
+    assert_eq!(board(r#", asOf: "2020-01-01""#)["leaderboard"], json!([]));
+    let recorded = now["leaderboard"][0]["recordedAt"].as_str().unwrap();
+    assert_eq!(board(&format!(r#", asOf: "{recorded}""#))["leaderboard"], now["leaderboard"]);
+}
+
+#[test]
+fn names_resolve_and_wrong_ones_are_named() {
+    let (server, last) = filled();
+    let data = server.query(&format!(
+        r#"{{ a: model(ref: "model://team/chat", atLeast: {last}) {{ ref }} b: dataset(ref: "ds://team/web") {{ ref manifest }}
+            c: model(ref: "model://team/chat@9") {{ ref }} d: run(id: "018f4e9a-7c3b-7def-8123-ffffffffffff") {{ id }}
+            e: deployment(name: "deployment:math") {{ ref }} f: dataset(ref: "ds://team/none") {{ ref }} }}"#
+    ));
+    assert_eq!(
+        (&data["a"]["ref"], &data["b"]["ref"], &data["e"]["ref"]),
+        (&json!(MODEL), &json!(DATASET), &json!("deployment:math"))
+    );
+    assert_eq!((&data["c"], &data["d"], &data["f"]), (&Value::Null, &Value::Null, &Value::Null));
+    for (query, said) in [
+        (r#"{ model(ref: "mistral-7b") { ref } }"#, "a ref is"),
+        (r#"{ model(ref: "deployment:math") { ref } }"#, "names a deployment, not a model"),
+        (r#"{ run(id: "seven") { id } }"#, "a run id is a UUID"),
+        (r#"{ lineage(of: "thing:1") { truncated } }"#, "a ref is"),
+        (r#"{ lineage(of: "deployment:math", depth: -1) { truncated } }"#, "from 0 to 100"),
+        (
+            r#"{ curves(runs: ["018f4e9a-7c3b-7def-8123-456789abcdef"], metrics: ["loss"], points: 1) { metric } }"#,
+            "from 4 to 20000",
+        ),
+        (r#"{ leaderboard(task: "a", metric: "b", asOf: "soon") { value } }"#, "RFC 3339"),
+        (r#"{ run(id: "018f4e9a-7c3b-7def-8123-456789abcdef", atLeast: 100000) { id } }"#, "does not exist yet"),
+    ] {
+        let (_, message) = server.refusal(query);
+        assert!(message.contains(said), "{query}: {message}");
+    }
+}
+
+#[test]
+fn deep_costly_and_invalid_queries_are_refused_with_their_limits() {
+    let server = TestServer::start();
+    let deep = format!("{{ runs {{ nodes {{ {} id {} }} }} }}", "parent { ".repeat(20), "} ".repeat(20));
+    let (code, message) = server.refusal(&deep);
+    assert!(code == "too-deep" && message.contains("more than 20 levels"), "{code}: {message}");
+    let costly = "{ runs(first: 500) { nodes { dataset { documents(first: 500) { nodes { ref name } } } } } }";
+    let (code, message) = server.refusal(costly);
+    assert!(code == "too-costly" && message.contains("more than 50000"), "{code}: {message}");
+    let (code, message) = server.refusal("{ nothing }");
+    assert!(code == "invalid-query" && message.contains("nothing"), "{code}: {message}");
+    let json_type = [("content-type", "application/json")];
+    server.post("/graphql", &json_type, "[]").problem(400, "malformed-request", "batches of queries");
+    server.post("/graphql", &json_type, "{").problem(400, "malformed-request", "not a GraphQL request");
+}
+
+#[test]
+fn answers_name_what_they_cover_and_writers_read_their_own_writes() {
+    let server = TestServer::start();
+    let empty = server.graphql(
+        "{ coverage { position head checkpoint } log { size head checkpoint verifierKey chainHead } }",
+        json!({}),
+    );
+    assert_eq!(empty["extensions"]["coverage"]["position"], Value::Null);
+    assert_eq!(
+        empty["data"]["log"],
+        json!({ "size": 0, "head": null, "checkpoint": null, "verifierKey": null, "chainHead": null })
+    );
+
+    for n in 1..=20u64 {
+        let at = server.record(&[event(
+            &n.to_string(),
+            "cairn.model.alias_assigned.v1",
+            json!({ "alias": format!("a{n}"), "model": MODEL }),
+        )]);
+        let body = json!({ "query": format!(r#"{{ model(ref: "{MODEL}") {{ aliases }} }}"#) }).to_string();
+        let answer = server
+            .post("/graphql", &[("content-type", "application/json"), ("cairn-at-least", &at.to_string())], body)
+            .json();
+        assert_eq!(answer["data"]["model"]["aliases"].as_array().unwrap().len() as u64, n, "{answer}");
+        assert!(answer["extensions"]["coverage"]["position"].as_u64() >= Some(at));
+    }
+    let data = server.query("{ coverage(atLeast: 20) { position head checkpoint } log { size verifierKey chainHead } projections { name watermark lag } }");
+    assert_eq!(
+        (&data["coverage"]["position"], &data["coverage"]["head"], &data["log"]["size"]),
+        (&json!(20), &json!(20), &json!(20))
+    );
+    assert!(data["coverage"]["checkpoint"].as_str().unwrap().contains("\n20\n"));
+    let names: Vec<&str> =
+        data["projections"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["curves", "evals", "catalog", "lineage"]);
+    let json_type = ("content-type", "application/json");
+    server.post("/graphql", &[json_type, ("cairn-at-least", "soon")], "{}").problem(400, "malformed-request", "");
+}
+
+#[test]
+fn events_are_appended_by_mutation() {
+    let server = TestServer::start();
+    let append = |event: Value| {
+        server.graphql("mutation($e: JSON!) { append(event: $e) { position duplicate cursor } }", json!({ "e": event }))
+    };
+    let first = append(custom("1", "one"));
+    assert_eq!(
+        (&first["data"]["append"][0]["position"], &first["data"]["append"][0]["duplicate"]),
+        (&json!(1), &json!(false))
+    );
+    let batch = append(json!([custom("2", "two"), custom("3", "three")]));
+    assert_eq!(batch["data"]["append"][1]["position"], 3);
+    assert_eq!(append(custom("1", "one"))["data"]["append"][0]["duplicate"], true);
+    let conflict = append(custom("1", "other"));
+    let error = &conflict["errors"][0];
+    assert_eq!(
+        (&error["extensions"]["code"], &error["extensions"]["position"]),
+        (&json!("conflicting-event"), &json!(1)),
+        "{conflict}"
+    );
+    assert_eq!(append(json!({ "id": "x" }))["errors"][0]["extensions"]["code"], "malformed-event");
+}
+
+#[test]
+fn promotions_that_cannot_be_are_refused() {
+    let (server, last) = filled();
+    server.query(&format!("{{ coverage(atLeast: {last}) {{ position }} }}"));
+    let (code, message) =
+        server.refusal(&format!(r#"mutation {{ promote(deployment: "nowhere", model: "{MODEL}") {{ model }} }}"#));
+    assert!(code == "not-found" && message.contains("deployment:nowhere"), "{code}: {message}");
+    let (code, message) = server.refusal(r#"mutation { rollBack(deployment: "math", reason: "slow") { model } }"#);
+    assert!(code == "refused" && message.contains("no earlier model"), "{code}: {message}");
+    let (code, _) = server.refusal(r#"mutation { cancelPipeline(id: "x") { id } }"#);
+    assert_eq!(code, "not-found");
+}
+
+#[test]
+fn the_introspection_of_common_tools_is_within_the_limits() {
+    let server = TestServer::start();
+    let schema = server.query(include_str!("common/introspection.graphql"));
+    let types = schema["__schema"]["types"].as_array().unwrap();
+    assert!(types.iter().any(|known| known["name"] == "Deployment"), "{types:?}");
+}

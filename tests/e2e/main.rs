@@ -1,0 +1,8 @@
+//! The product as its users have it: the real binary, real files, a real library, processes that are really killed.
+
+mod bad_input;
+mod interrupted;
+mod main_job;
+mod own_data;
+mod served;
+mod support;
