@@ -441,12 +441,14 @@ fn locate_from(named: Option<OsString>, executable_folder: Option<&Path>, workin
         }
         looked.push(folder.join(LIBRARY_NAME).display().to_string());
     }
-    for folder in working.ancestors() {
-        if let Ok(path) = folder.join(CACHE_PATH).canonicalize() {
-            return Ok(path);
+    for start in [Some(working), executable_folder].into_iter().flatten() {
+        for folder in start.ancestors() {
+            if let Ok(path) = folder.join(CACHE_PATH).canonicalize() {
+                return Ok(path);
+            }
         }
+        looked.push(format!("{CACHE_PATH} in {} and its parents", start.display()));
     }
-    looked.push(format!("{CACHE_PATH} in {} and its parents", working.display()));
     Err(Error::LibraryMissing { looked: looked.join(", ") })
 }
 

@@ -129,3 +129,25 @@ fn verify_100_000_events(bencher: Bencher<'_, '_>) {
         assert!(verify(dir.path(), &VerifyOptions::default()).expect("readable").is_intact());
     });
 }
+
+/// As after an orderly close: the index of 200,000 small events, one stream each ten, is built again.
+#[divan::bench(sample_count = 5, sample_size = 1, args = ["frames", "sealed"])]
+fn open_200_000_events(bencher: Bencher<'_, '_>, segments: &str) {
+    const EVENTS: usize = 200_000;
+    let segment_bytes_max = if segments == "sealed" { 8 << 20 } else { u64::MAX };
+    let options = || Options { segment_bytes_max, ..Options::default() };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ledger = Ledger::open(dir.path(), options()).expect("a new ledger");
+    for of_batch in 0..EVENTS / 100 {
+        let streams = (0..100).map(|of_event| format!("stream {}", (of_batch * 100 + of_event) / 10));
+        let named = |(event, stream): (NewEvent, String)| {
+            let mut event = event;
+            event.envelope.stream = Some(stream);
+            event
+        };
+        let events = batch(100).into_iter().zip(streams).map(named).collect();
+        ledger.append(&TenantId::default(), events).expect("room");
+    }
+    drop(ledger);
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| Ledger::open(dir.path(), options()).expect("a whole log"));
+}

@@ -89,6 +89,15 @@ impl Entry {
     }
 }
 
+/// Decodes the entry that must stand at `position`.
+pub(crate) fn decode_at(position: u64, bytes: &[u8]) -> Result<Entry, Mismatch> {
+    let entry = Entry::decode(bytes)?;
+    match entry.position.get() == position {
+        true => Ok(entry),
+        false => Err(Mismatch::new(2, format!("position {position}"), entry.position)),
+    }
+}
+
 /// Whether these entry bytes are the first of a frame, without decoding the rest.
 pub(crate) fn begins_frame(entry: &[u8]) -> bool {
     entry.get(1).is_some_and(|flags| flags & FLAG_FIRST_OF_FRAME != 0)

@@ -98,7 +98,7 @@ fn list(repeated: &[(usize, Position)]) -> String {
 pub struct Damage {
     /// Which log, as `tenant/kind/shard`; `-` for what belongs to no log.
     pub log: String,
-    /// The first position that may be affected; `None` where the bytes belong to no event.
+    /// The event that is wrong, or the first that may be where that cannot be told; `None` where the bytes belong to none.
     pub position: Option<u64>,
     /// Relative to the ledger's directory.
     pub file: PathBuf,

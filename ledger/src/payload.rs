@@ -1,6 +1,6 @@
 //! The payload beside its entry: a record of kind, length, salt and bytes, and the MACs made under a tenant's key.
 
-use crate::entry::Identity;
+use crate::entry::{Entry, Identity};
 use crate::error::Mismatch;
 use crate::wire::Reader;
 use cairn_schemas::{Blake3, TypeCode};
@@ -34,6 +34,25 @@ impl<'a> Record<'a> {
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&self.salt);
         out.extend_from_slice(self.bytes);
+    }
+
+    /// A stored payload must be the one its entry committed to.
+    pub(crate) fn check(&self, entry: &Entry) -> Result<(), Mismatch> {
+        if self.kind != RecordKind::Original {
+            return Err(Mismatch::new(0, "the payload first stored", "a replacement that nothing authorises"));
+        }
+        if self.bytes.len() != entry.payload_bytes as usize {
+            return Err(Mismatch::new(1, format!("{} payload bytes", entry.payload_bytes), self.bytes.len()));
+        }
+        let found = self.commitment();
+        match found == entry.commitment {
+            true => Ok(()),
+            false => Err(Mismatch::new(0, format!("payload commitment {}", entry.commitment), found)),
+        }
+    }
+
+    pub(crate) fn commitment(&self) -> Blake3 {
+        commitment(&self.salt, self.bytes)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::bundle::Entries;
 use crate::checkpoint::SignedCheckpoint;
-use crate::entry::Entry;
+use crate::entry::{self, Entry};
 use crate::error::{Error, Mismatch};
 use crate::frame::Frame;
 use crate::payload::{Record, RecordKind};
@@ -158,15 +158,12 @@ fn walk_sealed(sealed: &Sealed, from: u64, end: u64, each: Each<'_>) -> Result<b
     let mut position = from;
     while position < end {
         let index = entries.bundle_index(position);
-        let (offset, bundle) = entries.bundle(&*file, index)?;
+        let (offset, bundle) = entries.bundle(&*file, index).map_err(|fault| sealed.explain(fault))?;
         let skipped = (position - entries.bundle_first(index)) as usize;
         for item in Entries::new(&bundle).skip(skipped) {
             let (at, raw) = item.map_err(|m| entries.site.damage(Some(position), offset, m))?;
             let damage = |m: Mismatch| entries.site.damage(Some(position), offset, m.shifted(at + 2));
-            let entry = Entry::decode(raw).map_err(damage)?;
-            if entry.position.get() != position {
-                return Err(damage(Mismatch::new(2, format!("position {position}"), entry.position)));
-            }
+            let entry = entry::decode_at(position, raw).map_err(damage)?;
             let (record_at, record) = cursor.get(position).map_err(|fault| sealed.explain(fault))?;
             let found = FoundRecord { entry, record, site: &sealed.payloads.site, at: record_at };
             check_record(&found)?;

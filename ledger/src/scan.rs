@@ -4,7 +4,6 @@ use crate::continuity::Continuity;
 use crate::entry::Entry;
 use crate::error::{Error, Mismatch};
 use crate::layout::{LogLayout, SegmentPart};
-use crate::payload::{self, RecordKind};
 use crate::segment::frames::{Break, FrameAt, FramesFile};
 use crate::segment::writer::SegmentStart;
 use crate::segment::{Files, FoundFrame, FoundRecord, Sealed, Segment, found_records, list};
@@ -208,19 +207,7 @@ fn take_frame(state: &mut Continuity, found: &FoundFrame<'_>, each: EachFrame<'_
 /// A stored payload must be the one its entry committed to.
 pub(crate) fn check_record(found: &FoundRecord<'_>) -> Result<(), Error> {
     let FoundRecord { entry, record, site, at } = found;
-    let position = Some(entry.position.get());
-    let damage = |m| Err(site.damage(position, *at, m));
-    if record.kind != RecordKind::Original {
-        return damage(Mismatch::new(0, "the payload first stored", "a replacement that nothing authorises"));
-    }
-    if record.bytes.len() != entry.payload_bytes as usize {
-        return damage(Mismatch::new(1, format!("{} payload bytes", entry.payload_bytes), record.bytes.len()));
-    }
-    let commitment = payload::commitment(&record.salt, record.bytes);
-    if commitment != entry.commitment {
-        return damage(Mismatch::new(0, format!("payload commitment {}", entry.commitment), commitment));
-    }
-    Ok(())
+    record.check(entry).map_err(|m| site.damage(Some(entry.position.get()), *at, m))
 }
 
 /// Only an incomplete last frame that nothing says was ever durable may be passed over; the rest is damage.

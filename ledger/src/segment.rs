@@ -2,6 +2,7 @@
 
 pub(crate) mod entries;
 pub(crate) mod frames;
+mod locate;
 mod object;
 pub(crate) mod payloads;
 pub(crate) mod writer;
@@ -79,7 +80,7 @@ impl Sealed {
     ) -> Result<(), Error> {
         let mut cursor = self.payloads.cursor()?;
         let last_frame_at = self.entries.footer.body_bytes;
-        self.entries.walk(|entries_at, entries| {
+        let walked = self.entries.walk(|entries_at, entries| {
             let (mut bytes, mut places) = (Vec::new(), Vec::new());
             for item in Entries::new(entries) {
                 let site = &self.entries.site;
@@ -89,10 +90,7 @@ impl Sealed {
                     continue;
                 }
                 self.check_within(&entry, entries_at + at as u64)?;
-                let (record_at, record) = match cursor.get(entry.position.get()) {
-                    Ok(found) => found,
-                    Err(fault) => return Err(self.explain(fault)),
-                };
+                let (record_at, record) = cursor.get(entry.position.get())?;
                 let start = bytes.len();
                 record.push(&mut bytes);
                 places.push((entry, record_at, start));
@@ -104,8 +102,10 @@ impl Sealed {
             let records = records.collect();
             let is_last = entries_at + entries.len() as u64 == last_frame_at;
             let source_offsets = if is_last { &self.entries.footer.source_offsets[..] } else { &[] };
-            each(FoundFrame { entries, entries_site: &self.entries.site, entries_at, source_offsets, records })
-        })
+            each(FoundFrame { entries, entries_site: &self.entries.site, entries_at, source_offsets, records })?;
+            Ok(())
+        });
+        walked.map_err(|fault| self.explain(fault))
     }
 
     /// A position outside the segment would make no sense to the payloads' index.
@@ -117,34 +117,6 @@ impl Sealed {
                 let expected = format!("a position from {first} to {}", first + count - 1);
                 Err(self.entries.site.damage(Some(first), at + 4, Mismatch::new(0, expected, entry.position)))
             }
-        }
-    }
-
-    /// Names the record that is wrong inside a block whose checksum is.
-    pub(crate) fn explain(&self, fault: payloads::BlockFault) -> Error {
-        let payloads::BlockFault::Checksum { error, first, offset, bytes } = &fault else { return fault.into() };
-        let find = || -> Option<Error> {
-            let file = self.entries.file().ok()?;
-            let mut records = Records::new(bytes);
-            let mut position = *first;
-            for index in self.entries.bundle_index(*first)..self.entries.footer.bundles.len() {
-                let (_, bundle) = self.entries.bundle(&*file, index).ok()?;
-                for item in Entries::new(&bundle).skip((position - self.entries.bundle_first(index)) as usize) {
-                    let entry = Entry::decode(item.ok()?.1).ok()?;
-                    let (at, record) = records.next()?.ok()?;
-                    let found = crate::payload::commitment(&record.salt, record.bytes);
-                    if found != entry.commitment {
-                        let mismatch = Mismatch::new(at, format!("payload commitment {}", entry.commitment), found);
-                        return Some(self.payloads.site.damage(Some(position), *offset, mismatch));
-                    }
-                    position += 1;
-                }
-            }
-            None
-        };
-        match (find(), error) {
-            (Some(exact), _) => exact,
-            (None, _) => fault.into(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::runner::JobIndex;
-use cairn_gpu::{Runtime, RuntimeOptions};
+use cairn_gpu::{Device, Runtime, RuntimeOptions};
 use cairn_ledger::{Ledger, Options};
 use cairn_projections::Projections;
 use cairn_schemas::{Blake3, TenantId};
@@ -80,7 +80,7 @@ impl Context {
         if let Some(runtime) = self.0.runtime.get() {
             return Ok(runtime);
         }
-        let runtime = Runtime::load(&RuntimeOptions::default())?;
+        let runtime = Runtime::load(&RuntimeOptions { device: device()?, ..RuntimeOptions::default() })?;
         Ok(self.0.runtime.get_or_init(|| runtime))
     }
 
@@ -113,6 +113,20 @@ impl Context {
             return Err(Error::AlreadyRunning { job: job.to_owned() });
         }
         Ok(Claim { context: self.clone(), key })
+    }
+}
+
+/// `CAIRN_DEVICE`: `cpu` (the default), `cuda:N`, or `auto` for a GPU where one really works.
+fn device() -> Result<Device, Error> {
+    let given = std::env::var("CAIRN_DEVICE").unwrap_or_default();
+    match given.as_str() {
+        "" | "cpu" => Ok(Device::Cpu),
+        "auto" => Ok(Device::detect()),
+        other => {
+            let ordinal = other.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+            let wrong = || Error::refused(format!("CAIRN_DEVICE is `{other}`"), "expected cpu, cuda:0 or auto");
+            ordinal.map(|ordinal| Device::Cuda { ordinal }).ok_or_else(wrong)
+        }
     }
 }
 

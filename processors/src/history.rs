@@ -25,12 +25,14 @@ pub(crate) fn first<T>(
     from: Position,
     find: &mut dyn FnMut(&Recorded) -> Option<T>,
 ) -> Result<Option<T>, Error> {
-    let mut next = Some(from);
+    let (mut next, mut count) = (Some(from), 1);
     while let Some(from) = next {
-        let batch = ctx.ledger().read(ctx.tenant(), from, READ_EVENTS_MAX)?;
+        let batch = ctx.ledger().read(ctx.tenant(), from, count)?;
         if let Some(found) = batch.iter().find_map(&mut *find) {
             return Ok(Some(found));
         }
+        // Most often it is the very event that `from` is the position of.
+        count = (count * 8).min(READ_EVENTS_MAX);
         next = batch.last().and_then(|recorded| recorded.position.next());
     }
     Ok(None)

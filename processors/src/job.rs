@@ -171,8 +171,6 @@ pub struct JobContext<'a> {
     pub resolved: &'a Resolved,
     /// Hash of kind, settings and inputs.
     pub key: Blake3,
-    /// Where the layout of requirement 02 is written, when asked for.
-    pub artifacts_dir: Option<&'a Path>,
     /// The run that this one replays.
     pub reproduces: Option<RunId>,
     pub(crate) cancel: &'a Cancel,

@@ -202,7 +202,6 @@ fn replay(ctx: &Context, recorded: &JobRecord, info: &JobInfo, observer: &dyn Ob
         info,
         resolved: &resolved,
         key: recorded.key,
-        artifacts_dir: None,
         reproduces: Some(recorded.run),
         cancel: &Cancel::default(),
         observer,

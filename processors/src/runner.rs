@@ -195,7 +195,6 @@ impl Runner<'_> {
             info: &execution.info,
             resolved: &execution.resolved,
             key: execution.key,
-            artifacts_dir: self.options.artifacts_dir.as_deref(),
             reproduces: None,
             cancel: &self.options.cancel,
             observer: self.observer,

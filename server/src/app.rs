@@ -39,7 +39,7 @@ pub struct ServerOptions {
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7717)), pipeline_dir: PathBuf::from(".") }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8470)), pipeline_dir: PathBuf::from(".") }
     }
 }
 

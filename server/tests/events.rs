@@ -217,8 +217,9 @@ fn beyond_the_appends_in_flight_a_producer_is_told_to_come_back() {
     let server = TestServer::start();
     let head =
         "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
-    // Each begins a body and does not end it.
-    let slow: Vec<TcpStream> = (0..64)
+    // Each begins a body and does not end it. Some more than there is room for: one that comes while an event is being
+    // recorded is refused itself.
+    let slow: Vec<TcpStream> = (0..80)
         .map(|_| {
             let mut stream = TcpStream::connect(server.address).unwrap();
             stream.write_all(head.as_bytes()).unwrap();

@@ -166,7 +166,7 @@ jobs:
       suite: small
       dataset: exam
       split: test
-      tasks:
+      tasks: &tasks
         - { name: language, kind: perplexity }
         - { name: answers, kind: generate, max_new_tokens: 8, metrics: [exact_match, f1, format_validity], format: '\d', extract: '####\s*(-?[\d,.]+)' }
   - name: tuned-exam
@@ -175,9 +175,7 @@ jobs:
       suite: small
       dataset: exam
       split: test
-      tasks:
-        - { name: language, kind: perplexity }
-        - { name: answers, kind: generate, max_new_tokens: 8, metrics: [exact_match, f1, format_validity], format: '\d', extract: '####\s*(-?[\d,.]+)' }
+      tasks: *tasks
   - name: review
     judge: { evaluation: tuned-exam, task: answers, validators: [{ name: private, kind: no_pii }] }
   - name: strict

@@ -1,5 +1,6 @@
 //! The `entries` object of a sealed segment: immutable, laid out as the published bundles are.
 
+use super::locate::{Fault, Unsound};
 use super::object::read_footer;
 use crate::bundle::{BUNDLE_ENTRIES, Entries};
 use crate::entry;
@@ -150,29 +151,27 @@ impl SealedEntries {
     }
 
     /// The bytes of one bundle, checked against their checksum, with their offset.
-    pub(crate) fn bundle(&self, file: &dyn StoredFile, index: usize) -> Result<(u64, Vec<u8>), Error> {
+    pub(crate) fn bundle(&self, file: &dyn StoredFile, index: usize) -> Result<(u64, Vec<u8>), Fault> {
         let at = self.footer.bundles[index];
         let end = self.footer.bundles.get(index + 1).map_or(self.footer.body_bytes, |next| next.offset);
-        let position = Some(self.bundle_first(index));
-        let length = (end - at.offset) as usize;
+        let (first, offset) = (self.bundle_first(index), at.offset);
+        let damage = |m| self.site.damage(Some(first), offset, m);
+        let length = (end - offset) as usize;
         if length > BUNDLE_ENTRIES as usize * (2 + crate::bundle::ENTRY_BYTES_MAX) {
-            return Err(self.site.damage(position, at.offset, Mismatch::new(0, "a bundle of 256 entries", length)));
+            return Err(damage(Mismatch::new(0, "a bundle of 256 entries", length)).into());
         }
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, at.offset).map_err(self.site.io("reading"))?;
+        file.read_exact_at(&mut bytes, offset).map_err(self.site.io("reading"))?;
         let found = crc32c::crc32c(&bytes);
         if found != at.checksum {
-            return Err(self.site.damage(
-                position,
-                at.offset,
-                checksum_mismatch(0, "entry bundle", found, at.checksum),
-            ));
+            let error = damage(checksum_mismatch(0, "entry bundle", found, at.checksum));
+            return Err(Fault::Bundle(Unsound { error, first, offset, bytes }));
         }
         Ok((at.offset, bytes))
     }
 
     /// Hands out the entries frame by frame, with the offset of each frame's first entry.
-    pub(crate) fn walk(&self, mut each: impl FnMut(u64, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    pub(crate) fn walk(&self, mut each: impl FnMut(u64, &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
         let file = self.file()?;
         let (mut frame, mut frame_at, mut position) = (Vec::new(), 0, self.footer.first);
         for index in 0..self.footer.bundles.len() {
@@ -189,14 +188,14 @@ impl SealedEntries {
                 if frame.len() > FRAME_BYTES_MAX {
                     let mismatch =
                         Mismatch::new(at, format!("a frame of at most {FRAME_BYTES_MAX} bytes"), frame.len());
-                    return Err(self.site.damage(Some(position), base, mismatch));
+                    return Err(self.site.damage(Some(position), base, mismatch).into());
                 }
             }
         }
         let found = position - self.footer.first;
         if found != self.footer.count {
             let mismatch = Mismatch::new(0, format!("{} entries", self.footer.count), found);
-            return Err(self.site.damage(Some(position), self.footer.body_bytes, mismatch));
+            return Err(self.site.damage(Some(position), self.footer.body_bytes, mismatch).into());
         }
         each(frame_at, &frame)
     }

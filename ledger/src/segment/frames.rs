@@ -1,10 +1,9 @@
 //! The frames file: what is appended to, until it is sealed. Reading it finds where whole frames end, and why.
 
-use crate::bundle::Entries;
-use crate::entry::Entry;
+use super::locate::wrong_in_frame;
+use crate::continuity::At;
 use crate::error::{Error, Mismatch};
 use crate::frame::{Frame, FrameHeader, HEADER_BYTES, MAGIC};
-use crate::payload::{self, Records};
 use crate::site::Site;
 use crate::storage::{StoredFile, Window};
 use std::sync::Arc;
@@ -100,25 +99,19 @@ impl FramesFile {
         Ok(durable)
     }
 
-    /// Turns a broken frame into a finding, at the very record that is wrong where that can be told.
-    pub(crate) fn damage_at(&self, offset: u64, position: u64, mismatch: Mismatch) -> Error {
-        match self.wrong_record(offset) {
-            Some((position, at, found)) => self.site.damage(Some(position), at, found),
-            None => self.site.damage(Some(position), offset, mismatch),
-        }
+    /// Turns a broken frame into a finding, at the very event that is wrong where that can be told.
+    pub(crate) fn damage_at(&self, offset: u64, first: u64, mismatch: Mismatch) -> Error {
+        let (position, mismatch) = self.wrong_event(offset, first).unwrap_or((first, mismatch));
+        self.site.damage(Some(position), offset, mismatch)
     }
 
-    /// The first payload of the frame at `offset` that its entry does not vouch for.
-    fn wrong_record(&self, offset: u64) -> Option<(u64, u64, Mismatch)> {
+    fn wrong_event(&self, offset: u64, first: u64) -> Option<At> {
         let mut header = [0; HEADER_BYTES];
         self.file.read_exact_at(&mut header, offset).ok()?;
         let header = FrameHeader::decode(&header).ok()?;
         let mut bytes = vec![0; header.frame_bytes()];
         self.file.read_exact_at(&mut bytes, offset).ok()?;
-        let frame = Frame::split(header, &bytes).ok()?;
-        let base = offset + header.payloads_at() as u64;
-        let (at, position, mismatch) = first_wrong_record(Entries::new(frame.entries), frame.payloads)?;
-        Some((position, base + at, mismatch))
+        wrong_in_frame(&Frame::split(header, &bytes).ok()?, first)
     }
 
     /// Reads one frame that was whole before.
@@ -130,21 +123,6 @@ impl FramesFile {
             Err(mismatch) => Err(self.damage_at(at.offset, at.first, mismatch)),
         }
     }
-}
-
-/// The first record whose bytes do not match the commitment in its entry: offset, position, and how they differ.
-pub(crate) fn first_wrong_record(entries: Entries<'_>, records: &[u8]) -> Option<(u64, u64, Mismatch)> {
-    let mut records = Records::new(records);
-    for entry in entries {
-        let entry = Entry::decode(entry.ok()?.1).ok()?;
-        let (at, record) = records.next()?.ok()?;
-        let found = payload::commitment(&record.salt, record.bytes);
-        if found != entry.commitment {
-            let mismatch = Mismatch::new(0, format!("payload commitment {}", entry.commitment), found);
-            return Some((at as u64, entry.position.get(), mismatch));
-        }
-    }
-    None
 }
 
 /// Whether some disk sector, or the part of one, that a frame at `offset` covers reads as zeros only.

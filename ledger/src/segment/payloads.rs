@@ -1,5 +1,6 @@
 //! The `payloads` object of a sealed segment: blocks of records. It exists in generations; redaction writes the next.
 
+use super::locate::{Fault, Unsound};
 use super::object::read_footer;
 use crate::error::{Error, Mismatch};
 use crate::frame::checksum_mismatch;
@@ -133,18 +134,6 @@ impl SealedPayloads {
     }
 }
 
-/// Why a record could not be had from its block.
-pub(crate) enum BlockFault {
-    /// The block's bytes do not match its checksum; `bytes` are what is there.
-    Checksum {
-        error: Error,
-        first: u64,
-        offset: u64,
-        bytes: Vec<u8>,
-    },
-    Other(Error),
-}
-
 pub(crate) struct PayloadCursor<'a> {
     payloads: &'a SealedPayloads,
     file: Arc<dyn StoredFile>,
@@ -160,7 +149,7 @@ struct Block {
 
 impl PayloadCursor<'_> {
     /// The record at `position`, and its offset in the object.
-    pub(crate) fn get(&mut self, position: u64) -> Result<(u64, Record<'_>), BlockFault> {
+    pub(crate) fn get(&mut self, position: u64) -> Result<(u64, Record<'_>), Fault> {
         let index = self.payloads.block_index(position);
         if self.block.as_ref().is_none_or(|block| block.index != index) {
             self.block = Some(self.load(index)?);
@@ -173,18 +162,18 @@ impl PayloadCursor<'_> {
         Ok((at.offset + offset as u64, record))
     }
 
-    fn load(&self, index: usize) -> Result<Block, BlockFault> {
+    fn load(&self, index: usize) -> Result<Block, Fault> {
         let at = self.payloads.footer.blocks[index];
         let site = &self.payloads.site;
         let mut bytes = vec![0; at.stored_bytes as usize];
-        self.file.read_exact_at(&mut bytes, at.offset).map_err(|e| BlockFault::Other(site.io("reading")(e)))?;
+        self.file.read_exact_at(&mut bytes, at.offset).map_err(site.io("reading"))?;
         let found = crc32c::crc32c(&bytes);
         if found != at.checksum {
             let mismatch = checksum_mismatch(0, "payload block", found, at.checksum);
             let error = site.damage(Some(at.first), at.offset, mismatch);
-            return Err(BlockFault::Checksum { error, first: at.first, offset: at.offset, bytes });
+            return Err(Fault::Block(Unsound { error, first: at.first, offset: at.offset, bytes }));
         }
-        let damage = |m| BlockFault::Other(site.damage(Some(at.first), at.offset, m));
+        let damage = |m| Fault::Other(site.damage(Some(at.first), at.offset, m));
         let records = Records::new(&bytes).map(|item| item.map(|(offset, _)| offset));
         let records = records.collect::<Result<Vec<_>, _>>().map_err(damage)?;
         let expected = self.payloads.position_after(index) - at.first;
@@ -192,13 +181,5 @@ impl PayloadCursor<'_> {
             return Err(damage(Mismatch::new(0, format!("{expected} records"), records.len())));
         }
         Ok(Block { index, bytes, records })
-    }
-}
-
-impl From<BlockFault> for Error {
-    fn from(fault: BlockFault) -> Self {
-        match fault {
-            BlockFault::Checksum { error, .. } | BlockFault::Other(error) => error,
-        }
     }
 }

@@ -5,6 +5,7 @@ mod common;
 mod faults;
 mod golden;
 mod kill;
+mod locate;
 mod model;
 mod recovery;
 mod sealing;

@@ -4,10 +4,10 @@
 mod evidence;
 mod paired;
 
-use crate::Error;
 use crate::job::{Blocked, Job, JobContext, Output, Resolved, Scope};
 use crate::jobs::evaluate;
 use crate::pipeline::{Condition, GateSpec, JobKind, OnBlock, Target};
+use crate::{Context, Error};
 use cairn_schemas::events::evaluation::Measure;
 use cairn_schemas::events::judgment::{GateCheck, GateEvaluated, GateOutcome};
 use cairn_schemas::{RawJson, Real, Ref};
@@ -24,6 +24,19 @@ struct Inputs {
     missing: Vec<String>,
 }
 
+impl Inputs {
+    /// The evaluations that no longer count: one that is superseded later makes the gate be evaluated again.
+    fn superseded(&self, ctx: &Context) -> Result<Vec<&Ref>, Error> {
+        let mut superseded = Vec::new();
+        for evaluation in self.evaluations.iter().chain(&self.baseline_evaluations) {
+            if evaluate::find_evaluation(ctx, evaluation)?.superseded.is_some() {
+                superseded.push(evaluation);
+            }
+        }
+        Ok(superseded)
+    }
+}
+
 impl Job for GateSpec {
     fn kind(&self) -> JobKind {
         JobKind::Gate
@@ -35,11 +48,12 @@ impl Job for GateSpec {
 
     fn resolve(&self, scope: &Scope<'_>) -> Result<Resolved, Error> {
         let found = inputs(self, scope)?;
+        let identity = json!({ "missing": found.missing, "superseded": found.superseded(scope.ctx)? });
         let mut inputs = vec![found.subject];
         inputs.extend(found.baseline);
         inputs.extend(found.evaluations);
         inputs.extend(found.baseline_evaluations);
-        Ok(Resolved { inputs, identity: json!({ "missing": found.missing }) })
+        Ok(Resolved { inputs, identity })
     }
 
     fn run(&self, job: &JobContext<'_>) -> Result<Output, Error> {

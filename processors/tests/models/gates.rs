@@ -2,8 +2,9 @@
 
 use crate::support::{BASE, TUNED, events, folder, open, outcome, run, summary};
 use cairn_processors::JobOutcome;
-use cairn_schemas::Event;
+use cairn_schemas::events::evaluation::EvaluationSuperseded;
 use cairn_schemas::events::judgment::{GateOutcome, Verdict};
+use cairn_schemas::{Event, NewEvent, Ref};
 
 fn gate(name: &str, rest: &str) -> String {
     format!("  - name: {name}\n    gate: {{ on_block: continue, {rest} }}\n")
@@ -93,6 +94,22 @@ fn a_gate_that_blocks_stops_the_pipeline_unless_told_otherwise() {
     assert!(!report.complete);
     assert!(matches!(&report.jobs.last().unwrap().1, JobOutcome::Blocked { stops: true, .. }));
     assert!(!events(&ctx).iter().any(|r| matches!(r.event, Event::Promoted(_))));
+}
+
+#[test]
+fn a_gate_is_evaluated_again_when_its_evidence_is_withdrawn() {
+    let dir = folder();
+    let ctx = open(dir.path());
+    let gate = "  - name: gate\n    gate: { on_block: continue, subject: base, evaluations: [base-exam], require: ['answers.f1 >= 0'] }\n";
+    let text = format!("{BASE}{TUNED}{gate}");
+    let report = run(&ctx, dir.path(), &text);
+    assert_eq!(summary(&report, "gate")["outcome"], "pass");
+    let evaluation: Ref =
+        summary(&report, "base-exam")["tasks"]["answers"]["evaluation"].as_str().unwrap().parse().unwrap();
+    let event = EvaluationSuperseded { evaluation, superseded_by: None, reason: "a leak".into() };
+    ctx.ledger().append(ctx.tenant(), vec![NewEvent::new("test", "superseded", event)]).unwrap();
+    let again = run(&ctx, dir.path(), &text);
+    assert_eq!(summary(&again, "gate")["outcome"], "insufficient_evidence", "{again:?}");
 }
 
 #[test]

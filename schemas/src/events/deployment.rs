@@ -1,6 +1,6 @@
 //! Family `deployment`: what answers people, with which weights, and since when.
 
-use super::{Fact, facts};
+use super::{facts, streams};
 use crate::{Blake3, Links, RawJson, Real, Ref};
 
 facts! {
@@ -71,20 +71,8 @@ facts! {
     }
 }
 
-macro_rules! about_deployment {
-    ($($type:ident => |$event:ident| $links:expr;)*) => {$(
-        impl Fact for $type {
-            fn stream(&self) -> String {
-                self.deployment.stream()
-            }
-            fn links(&self) -> Links {
-                let $event = self;
-                $links
-            }
-        }
-    )*};
-}
-about_deployment! {
+streams! {
+    |e| e.deployment.stream();
     DeploymentCreated => |e| Links::default().produced([&e.deployment]);
     TrafficShifted => |e| Links::default().used(e.shares.iter().map(|s| &s.model)).produced([&e.deployment]);
     Promoted => |e| Links::default().used([&e.model]).used(&e.gate).produced([&e.deployment]);

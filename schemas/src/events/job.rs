@@ -1,7 +1,7 @@
 //! Family `job`: a processor's run over resolved inputs. A job's id is a run id: a training job and its training run
 //! share one.
 
-use super::{Fact, facts};
+use super::{facts, streams};
 use crate::{Blake3, Links, RawJson, Ref, RunId};
 
 facts! {
@@ -57,20 +57,8 @@ facts! {
     }
 }
 
-macro_rules! about_run {
-    ($($type:ident => |$event:ident| $links:expr;)*) => {$(
-        impl Fact for $type {
-            fn stream(&self) -> String {
-                Ref::Run(self.run).stream()
-            }
-            fn links(&self) -> Links {
-                let $event = self;
-                $links
-            }
-        }
-    )*};
-}
-about_run! {
+streams! {
+    |e| Ref::Run(e.run).stream();
     JobStarted => |e| Links::default().used(&e.inputs).produced([&Ref::Run(e.run)]);
     JobCompleted => |e| Links::default().used([&Ref::Run(e.run)]).produced(&e.outputs);
     JobFailed => |_e| Links::default();

@@ -47,4 +47,19 @@ macro_rules! words {
         pub enum $name { $($body)* }
     )*};
 }
-pub(crate) use {facts, words};
+/// What a family's payloads say of themselves: their stream by one expression, their links by one each.
+macro_rules! streams {
+    (|$stream_event:ident| $stream:expr; $($type:ident => |$event:ident| $links:expr;)*) => {$(
+        impl $crate::events::Fact for $type {
+            fn stream(&self) -> String {
+                let $stream_event = self;
+                $stream
+            }
+            fn links(&self) -> $crate::Links {
+                let $event = self;
+                $links
+            }
+        }
+    )*};
+}
+pub(crate) use {facts, streams, words};

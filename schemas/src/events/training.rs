@@ -1,6 +1,6 @@
 //! Family `training`: a run from its start to its end. A step is the union of its events.
 
-use super::{Fact, facts};
+use super::{facts, streams};
 use crate::{Blake3, Links, RawJson, Real, Ref, RunId, Timestamp};
 
 facts! {
@@ -124,20 +124,8 @@ facts! {
     }
 }
 
-macro_rules! about_run {
-    ($($type:ident => |$event:ident| $links:expr;)*) => {$(
-        impl Fact for $type {
-            fn stream(&self) -> String {
-                Ref::Run(self.run).stream()
-            }
-            fn links(&self) -> Links {
-                let $event = self;
-                $links
-            }
-        }
-    )*};
-}
-about_run! {
+streams! {
+    |e| Ref::Run(e.run).stream();
     RunStarted => |e| {
         let parent = e.parent.map(Ref::Run);
         Links::default().used(&e.dataset).used(&e.tokenizer).used(&e.base_model).used(&parent).used(&e.graphs)
