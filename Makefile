@@ -31,10 +31,11 @@ check: ## formatting, lints, layering, doc tests, licences
 	@PATH="$(CURDIR)/.cache/tools/bin:$$PATH" $(CARGO) deny --offline --locked check licenses bans sources
 
 bench: setup ## figures, each beside the machine's own limit
-	@$(CARGO) bench --locked --workspace --benches
+	@$(CARGO) bench --locked -p cairn-ledger --bench append
+	@$(CARGO) run --release --locked -p cairn-gpu --example train_speed
 
 generate: ## write the committed schemas anew
 	@CAIRN_UPDATE=1 $(CARGO) test --locked -p cairn-schemas --test json_schemas -p cairn-server --test sdl
 
 clean: ## remove build outputs and the demo's data, keep .cache/
-	@$(CARGO) clean; rm -rf .cairn-demo
+	@$(CARGO) clean; rm -rf .cairn-demo .cairn-demo-bundle

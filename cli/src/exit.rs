@@ -126,6 +126,7 @@ fn of_processors(error: &cairn_processors::Error) -> Option<u8> {
     match error {
         E::Ledger(error) => Some(of_ledger(error)),
         E::NoData { .. } | E::UnknownRef { .. } => Some(NOT_FOUND),
+        E::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(NOT_FOUND),
         E::Config { .. } | E::NotUtf8 { .. } | E::Refused { .. } | E::Template { .. } | E::VersionExists { .. } => {
             Some(WRONG_INPUT)
         }

@@ -1,10 +1,13 @@
 //! `cairn`, the one binary. Offline commands work without a server.
 
+#[macro_use]
+mod out;
 mod commands;
 mod exit;
 mod render;
 
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Status(args) => commands::status::run(&globals, &args),
     };
     match result {
+        Ok(_) if out::failed() => ExitCode::from(exit::FAILED),
         Ok(code) => code,
         Err(error) => exit::report(&error, globals.json),
     }
@@ -96,8 +100,10 @@ fn main() -> ExitCode {
 /// personal data are never logged.
 fn init_logging(serving: bool) {
     let default = if serving { "info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| default.into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // sled tells its own troubles by log lines as well as by the errors that we report.
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| format!("{default},sled=off").into());
+    let ansi = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
     match std::env::var("CAIRN_LOG_FORMAT").as_deref() {
         Ok("json") => builder.json().init(),
         _ => builder.with_target(false).init(),

@@ -68,7 +68,11 @@ fn artifacts_behind(ctx: &Context, of: &Ref) -> Result<Vec<Blake3>, Error> {
 }
 
 /// Writes a model, or what a deployment answers with, as a folder that other tools read.
+/// `dir` must be absent or empty.
 pub fn model(ctx: &Context, of: &Ref, dir: &Path) -> Result<Model, Error> {
+    if dir.exists() && std::fs::read_dir(dir).map_err(Error::io("list", dir))?.next().is_some() {
+        return Err(Error::refused(dir.display().to_string(), "holds files; name a folder that is absent or empty"));
+    }
     let model = match of {
         Ref::Deployment(name) => Model::find(ctx, &deployments::active(ctx, name)?.model)?,
         other => Model::find(ctx, other)?,

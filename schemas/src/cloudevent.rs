@@ -13,6 +13,11 @@ pub const STRUCTURED: &str = "application/cloudevents+json";
 /// Media type of a JSON batch.
 pub const BATCH: &str = "application/cloudevents-batch+json";
 
+/// What the ledger itself says of an event: a producer cannot.
+const LEDGERS_OWN: [&str; 4] = ["position", "recordedtime", "streamversion", "tenant"];
+/// Sources of Cairn's own jobs: an event from outside cannot pass for one of theirs.
+const OWN_SOURCES: &str = "cairn://";
+
 /// Longest text of one attribute, in bytes.
 const ATTRIBUTE_BYTES_MAX: usize = 4096;
 /// Most extension attributes that Cairn does not know.
@@ -65,6 +70,12 @@ impl Attributes {
         }
         let event_type = self.required("type")?;
         let (source, id) = (self.required("source")?, self.required("id")?);
+        if source.starts_with(OWN_SOURCES) {
+            return Err(wrong(format!("source `{}` is reserved for Cairn's own jobs; name your own", quoted(&source))));
+        }
+        if let Some(name) = LEDGERS_OWN.iter().find(|name| self.0.contains_key(**name)) {
+            return Err(wrong(format!("attribute `{name}` is the ledger's to give; leave it out")));
+        }
         if let Some(media) = self.optional("datacontenttype")
             && !is_json(&media)
         {
@@ -95,9 +106,23 @@ impl Attributes {
         }
         let data = data.ok_or_else(|| wrong(format!("`data` is missing; type {event_type} needs it")))?;
         let event = Event::from_json(&event_type, data)?;
+        check_subject(stream.as_deref(), &event)?;
         let envelope =
             Envelope { source, id, stream, project, occurred_at, expected_version, causation, extensions: self.0 };
         Ok(NewEvent { envelope, event })
+    }
+}
+
+/// A subject must be what the data is about, or `expectedversion` would guard one stream and change another. Custom
+/// events choose theirs.
+fn check_subject(subject: Option<&str>, event: &Event) -> Result<(), Error> {
+    let about = event.default_stream();
+    match subject {
+        Some(given) if given != about && !matches!(event, Event::CustomRecorded(_)) => Err(wrong(format!(
+            "subject `{}` is not what the data is about: `{about}`; send that, or none",
+            quoted(given)
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -195,13 +220,13 @@ impl Recorded {
         if let Some(causation) = &self.causation {
             put("causation", causation.as_str().into());
         }
-        // CloudEvents integers have 32 bits, so positions are text.
-        put("position", self.position.to_string().into());
-        put("recordedtime", self.recorded_at.to_string().into());
-        put("streamversion", self.stream_version.to_string().into());
         for (name, value) in &self.extensions {
             put(name, value.as_str().into());
         }
+        // Last, so that nothing received can stand in their place; text, because CloudEvents integers have 32 bits.
+        put("position", self.position.to_string().into());
+        put("recordedtime", self.recorded_at.to_string().into());
+        put("streamversion", self.stream_version.to_string().into());
         let head = serde_json::to_string(&out).expect("text serialises");
         // The data is spliced in as it is, so that free-form JSON keeps its own text.
         format!("{},\"data\":{}}}", &head[..head.len() - 1], self.event.to_json())

@@ -47,7 +47,7 @@ fn the_binary_mode_gives_the_same_event() {
 #[test]
 fn each_fault_is_named() {
     type Change = fn(&mut serde_json::Map<String, serde_json::Value>);
-    let cases: [(Change, &str); 9] = [
+    let cases: [(Change, &str); 12] = [
         (|e| drop(e.remove("id")), "`id` is missing"),
         (|e| drop(e.insert("source".into(), "".into())), "`source` is empty"),
         (|e| drop(e.insert("specversion".into(), "0.3".into())), "use 1.0"),
@@ -57,6 +57,12 @@ fn each_fault_is_named() {
         (|e| drop(e["data"].as_object_mut().unwrap().insert("lr".into(), 1.into())), "unknown field `lr`"),
         (|e| e["data"]["metrics"][0]["value"] = "high".into(), "metrics[0].value"),
         (|e| drop(e.remove("data")), "`data` is missing"),
+        (|e| drop(e.insert("position".into(), "1".into())), "`position` is the ledger's to give"),
+        (|e| drop(e.insert("source".into(), "cairn://processors/train".into())), "reserved"),
+        (
+            |e| drop(e.insert("subject".into(), "run:018f4e9a-7c3b-7def-8123-000000000000".into())),
+            "not what the data is about",
+        ),
     ];
     for (change, expected) in cases {
         let error = NewEvent::from_cloudevent(&structured(change)).unwrap_err().to_string();

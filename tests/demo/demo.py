@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,10 @@ class Cairn:
             if len(shown) > lines:
                 print(f"… {len(shown) - lines} more lines")
         if code != expect:
-            sys.exit(f"demo: the command ended with {code}, expected {expect}")
+            sys.exit(
+                f"demo: the command ended with {code}, expected {expect}. Run again, the demo takes up where it stopped; "
+                f"if the project's pages changed since, begin anew: rm -rf {self.data}"
+            )
         return text
 
     def json(self, *args):
@@ -164,7 +168,7 @@ def main():
         ("gate of the base model", f"{summary['base-gate']['summary']['outcome']}: {summary['base-gate']['reason']}"),
         ("gate of the tuned model", summary["tuned-gate"]["outcome"]),
         ("events in the ledger", f"{status['head']:,}"),
-        ("tampering", next((line.strip() for line in found.splitlines() if "position" in line), found.strip())),
+        ("one bit flipped in a copy", re.search(r"position \d+, file [^,]*", found)[0].replace("file ", "in ")),
         ("time", f"pipeline {ran:.0f} s, everything {time.monotonic() - began:.0f} s"),
     ]
     width = max(len(name) for name, _ in rows)

@@ -25,7 +25,7 @@ fn pipelines_are_refused_with_line_and_column() {
         .refuses(4, &["pipeline.yaml:4:", "`corpus`", "no earlier job"]);
     run(&place, "project: p\njobs: [\n").refuses(4, &["pipeline.yaml:"]);
     run(&place, "").refuses(4, &["empty"]);
-    place.cairn(&["run", "absent.yaml"]).refuses(1, &["absent.yaml"]);
+    place.cairn(&["run", "absent.yaml"]).refuses(3, &["absent.yaml"]);
     run(&place, "project: p\njobs:\n  - name: t\n    tokenizer: { dataset: \"ds://p/none@1.0.0\", vocabulary: 300 }\n")
         .refuses(1, &["ds://p/none@1.0.0"]);
     let base = "project: p\njobs:\n  - name: t\n    train: { method: sft, base_model: mistral-7b, dataset: \"ds://p/n@1.0.0\", steps: 1, learning_rate: 0.1 }\n";
@@ -92,6 +92,11 @@ fn what_is_not_there_is_said() {
     place.cairn(&["curves", "018f4e9a-7c3b-7def-8123-456789abcdef"]).refuses(3, &["no curves"]);
     place.cairn(&["ask", "none", "hello"]).refuses(3, &["deployment:none"]);
     place.cairn(&["verify", "nowhere"]).refuses(3, &["nowhere"]);
+    let mistyped = crate::support::Place::new();
+    for args in [&["rebuild"][..], &["ask", "helper", "hello"], &["reproduce", "018f4e9a-7c3b-7def-8123-456789abcdef"]] {
+        mistyped.cairn(args).refuses(3, &["no data directory"]);
+    }
+    assert!(!mistyped.data().exists(), "a mistyped --data makes no ledger");
     place.cairn(&["best", "--task", "t", "--metric", "m"]).refuses(3, &["`m`"]);
 }
 
@@ -170,4 +175,17 @@ impl Drop for Unmount {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg(&self.0).status();
     }
+}
+
+#[test]
+fn a_reader_that_goes_away_stops_nothing() {
+    let place = Place::new();
+    place.append("").ok();
+    let mut child = place.start(&["status"]);
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = place.command(&["status"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("standard output"));
 }

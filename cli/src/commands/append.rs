@@ -51,7 +51,7 @@ pub(crate) fn run(globals: &Globals, _: &Args) -> Outcome {
     if globals.json {
         print_json(&serde_json::json!({ "appended": total.appended, "repeated": total.repeated, "last": total.last }));
     } else {
-        println!("{} appended, {} were there already; last position {}", total.appended, total.repeated, total.last);
+        say!("{} appended, {} were there already; last position {}", total.appended, total.repeated, total.last);
     }
     done()
 }

@@ -3,7 +3,6 @@
 use super::{Outcome, done, print_json};
 use crate::Globals;
 use cairn_gpu::Sampling;
-use cairn_processors::Context;
 use cairn_processors::chat::Message;
 use cairn_processors::serving::Answerer;
 
@@ -27,8 +26,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
-    let context = Context::open(&globals.data)?;
-    context.projections().catch_up()?;
+    let context = super::writer(globals)?;
     let sampling = Sampling {
         temperature: args.temperature,
         top_k: args.top_k,
@@ -48,7 +46,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         }));
         return done();
     }
-    println!("{}", answer.text);
+    say!("{}", answer.text);
     eprintln!(
         "[{} weights {} | {} tokens in {:.0} ms | {}]",
         answer.model,

@@ -20,12 +20,6 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     let context = reader(globals)?;
     let evals = context.projections().evals();
     let standings = evals.leaderboard(&args.task, &args.metric, args.as_of)?;
-    if globals.json {
-        print_json(&serde_json::json!({
-            "task": args.task, "metric": args.metric, "as_of": args.as_of, "standings": standings.iter().map(json).collect::<Vec<_>>(),
-        }));
-        return done();
-    }
     if standings.is_empty() {
         let known = evals.tasks()?;
         let known =
@@ -35,6 +29,12 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
             "no result of `{}` on `{}`{when}; known: {known}",
             args.metric, args.task
         )));
+    }
+    if globals.json {
+        print_json(&serde_json::json!({
+            "task": args.task, "metric": args.metric, "as_of": args.as_of, "standings": standings.iter().map(json).collect::<Vec<_>>(),
+        }));
+        return done();
     }
     let mut table = Table::new(&["", "subject", args.metric.as_str(), "± s.e.", "n", "slice", "protocol", "recorded"]);
     for (rank, s) in standings.iter().enumerate() {
@@ -49,7 +49,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
             s.recorded_at.to_string(),
         ]);
     }
-    print!("{table}");
+    say_raw!("{table}");
     done()
 }
 

@@ -29,17 +29,17 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         series.push((*run, points));
     }
     if args.csv {
-        println!("run,metric,step,tokens,time,attempt,value");
+        say!("run,metric,step,tokens,time,attempt,value");
         for (run, points) in &series {
             for p in points {
-                println!("{run},{},{},{},{},{},{}", args.metric, p.step, p.tokens, p.time, p.attempt, p.value);
+                say!("{run},{},{},{},{},{},{}", args.metric, p.step, p.tokens, p.time, p.attempt, p.value);
             }
         }
     } else if globals.json {
         let one = |(run, points): &(RunId, Vec<Point>)| serde_json::json!({ "run": run, "metric": args.metric, "points": points.iter().map(point_json).collect::<Vec<_>>() });
         print_json(&series.iter().map(one).collect());
     } else {
-        print!("{}", plot::curves(&args.metric, &series));
+        say_raw!("{}", plot::curves(&args.metric, &series));
     }
     done()
 }

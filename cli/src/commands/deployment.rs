@@ -29,22 +29,16 @@ fn bare(deployment: &str) -> &str {
 }
 
 pub(crate) fn promote(globals: &Globals, args: &PromoteArgs) -> Outcome {
-    let context = open(globals)?;
+    let context = super::writer(globals)?;
     let model = resolve(&context, &args.model)?;
     deployments::promote(&context, bare(&args.deployment), &model, Some(&args.reason))?;
     tell(globals, &context, bare(&args.deployment))
 }
 
 pub(crate) fn roll_back(globals: &Globals, args: &RollBackArgs) -> Outcome {
-    let context = open(globals)?;
+    let context = super::writer(globals)?;
     deployments::roll_back(&context, bare(&args.deployment), &args.reason)?;
     tell(globals, &context, bare(&args.deployment))
-}
-
-fn open(globals: &Globals) -> anyhow::Result<Context> {
-    let context = Context::open(&globals.data)?;
-    context.projections().catch_up()?;
-    Ok(context)
 }
 
 fn tell(globals: &Globals, context: &Context, deployment: &str) -> Outcome {
@@ -55,7 +49,7 @@ fn tell(globals: &Globals, context: &Context, deployment: &str) -> Outcome {
             "deployment": format!("deployment:{deployment}"), "model": active.model, "weights_digest": active.weights_digest,
         }));
     } else {
-        println!("deployment:{deployment} answers with {} (weights {})", active.model, active.weights_digest);
+        say!("deployment:{deployment} answers with {} (weights {})", active.model, active.weights_digest);
     }
     done()
 }

@@ -2,7 +2,7 @@
 
 use super::{Outcome, done, print_json, resolve};
 use crate::{Globals, exit};
-use cairn_processors::{Context, export};
+use cairn_processors::export;
 use cairn_schemas::Ref;
 use std::path::PathBuf;
 
@@ -33,8 +33,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     if matches!(args.form, Form::File) {
         return file(globals, args);
     }
-    let context = Context::open(&globals.data)?;
-    context.projections().catch_up()?;
+    let context = super::writer(globals)?;
     let reference = resolve(&context, &args.reference)?;
     let to = args.to.display();
     let (told, text) = match args.form {
@@ -62,7 +61,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     if globals.json {
         print_json(&told)
     } else {
-        println!("{text}")
+        say!("{text}")
     }
     done()
 }
@@ -77,7 +76,7 @@ fn file(globals: &Globals, args: &Args) -> Outcome {
     if globals.json {
         print_json(&serde_json::json!({ "artifact": args.reference, "to": path }));
     } else {
-        println!("{} written to {}", args.reference, path.display());
+        say!("{} written to {}", args.reference, path.display());
     }
     done()
 }

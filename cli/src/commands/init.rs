@@ -26,14 +26,14 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     }
     let text = cairn_processors::init_pipeline(&args.paths)?;
     if to_stdout {
-        print!("{text}");
+        say_raw!("{text}");
         return done();
     }
     std::fs::write(&args.output, &text).with_context(|| format!("cannot write {}", args.output.display()))?;
     if globals.json {
         print_json(&serde_json::json!({ "pipeline": args.output }));
     } else {
-        println!("wrote {}; next: cairn run {}", args.output.display(), args.output.display());
+        say!("wrote {}; next: cairn run {}", args.output.display(), args.output.display());
     }
     done()
 }

@@ -32,7 +32,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         print_json(&json(&graph));
         return done();
     }
-    print!("{}", tree::lineage(&reference, direction, &graph, args.depth, &|of| tree::label(&context, of)));
+    say_raw!("{}", tree::lineage(&reference, direction, &graph, &|of| tree::label(&context, of)));
     done()
 }
 

@@ -34,7 +34,8 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     let mut next = args.from;
     let mut ledger = Ledger::open_read_only(&globals.data)?;
     if args.follow {
-        super::run::stop_on_signal(cancel.clone())?;
+        let stop = cancel.clone();
+        ctrlc::set_handler(move || stop.cancel())?;
     }
     let mut out = std::io::stdout().lock();
     loop {

@@ -30,7 +30,17 @@ pub(crate) fn done() -> Outcome {
 
 /// Prints a value as one line of JSON.
 pub(crate) fn print_json(value: &serde_json::Value) {
-    println!("{value}");
+    say!("{value}");
+}
+
+/// A writing context on a data directory that is there: a mistyped `--data` must not make a ledger.
+pub(crate) fn writer(globals: &crate::Globals) -> anyhow::Result<Context> {
+    if !globals.data.is_dir() {
+        return Err(cairn_processors::Error::NoData { path: globals.data.clone() }.into());
+    }
+    let context = Context::open(&globals.data)?;
+    context.projections().catch_up()?;
+    Ok(context)
 }
 
 /// A reading context with projections that cover the head.

@@ -14,10 +14,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
-    if !globals.data.is_dir() {
-        return Err(cairn_processors::Error::NoData { path: globals.data.clone() }.into());
-    }
-    let context = Context::open(&globals.data)?;
+    let context = super::writer(globals)?;
     let names: Vec<&str> = args.names.iter().map(String::as_str).collect();
     let bar = progress::bar(globals.json);
     context.projections().rebuild(&names, &mut |name, done, total| {
@@ -40,6 +37,6 @@ pub(crate) fn print_digests(globals: &Globals, context: &Context) -> Outcome {
     for (name, watermark, digest) in digests {
         table.row([name, watermark.to_string(), digest]);
     }
-    print!("{table}");
+    say_raw!("{table}");
     done()
 }

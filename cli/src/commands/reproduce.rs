@@ -3,7 +3,6 @@
 use super::{Outcome, print_json};
 use crate::render::progress::Progress;
 use crate::{Globals, exit};
-use cairn_processors::Context;
 use cairn_schemas::RunId;
 use std::process::ExitCode;
 
@@ -14,8 +13,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
-    let context = Context::open(&globals.data)?;
-    context.projections().catch_up()?;
+    let context = super::writer(globals)?;
     let progress = Progress::new(globals.json);
     let reproduction = cairn_processors::reproduce(&context, &args.run, &progress)?;
     progress.finish();
@@ -32,15 +30,15 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     } else {
         for c in &reproduction.compared {
             let mark = if c.recorded == c.replayed { "equal " } else { "DIFFERS" };
-            println!("{mark}  {:<28} {}", c.what, c.recorded);
+            say!("{mark}  {:<28} {}", c.what, c.recorded);
             if c.recorded != c.replayed {
-                println!("         {:<28} {} (replayed)", "", c.replayed);
+                say!("         {:<28} {} (replayed)", "", c.replayed);
             }
         }
         for difference in &reproduction.environment_differences {
-            println!("environment differs: {difference}");
+            say!("environment differs: {difference}");
         }
-        println!("{}", if reproduction.equal { "bitwise equal" } else { "not equal" });
+        say!("{}", if reproduction.equal { "bitwise equal" } else { "not equal" });
     }
     Ok(ExitCode::from(if reproduction.equal { 0 } else { exit::DIFFERS }))
 }

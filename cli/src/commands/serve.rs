@@ -25,11 +25,11 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         } else {
             "EVERY machine that reaches this address: there is no authentication yet"
         };
-        println!("listening on http://{address} ({scope})");
-        println!("  GraphiQL   http://{address}/graphql");
-        println!("  events     POST http://{address}/v1/events");
-        println!("  chat       POST http://{address}/v1/inference/chat");
-        println!("  metrics    http://{address}/metrics");
+        say!("listening on http://{address} ({scope})");
+        say!("  GraphiQL   http://{address}/graphql");
+        say!("  events     POST http://{address}/v1/events");
+        say!("  chat       POST http://{address}/v1/inference/chat");
+        say!("  metrics    http://{address}/metrics");
         server.run(stopped()).await
     })?;
     done()

@@ -38,17 +38,17 @@ pub(crate) fn run(globals: &Globals, _: &Args) -> Outcome {
         }));
         return done();
     }
-    println!(
+    say!(
         "{}: {head} events{}",
         globals.data.display(),
         if context.is_writable() { "" } else { " (another process is writing)" }
     );
-    println!("  chain head    {}", ledger.chain_head(tenant));
+    say!("  chain head    {}", ledger.chain_head(tenant));
     if let Some(key) = ledger.verifier_key(tenant) {
-        println!("  verifier key  {key}");
+        say!("  verifier key  {key}");
     }
     for (name, at) in projections.watermarks() {
-        println!("  {name:<12}  at {}", at.map_or(0, |p| p.get()));
+        say!("  {name:<12}  at {}", at.map_or(0, |p| p.get()));
     }
     let mut table = Table::new(&["kind", "ref", "name", "state"]);
     for (kind, count, entities) in &newest {
@@ -60,6 +60,6 @@ pub(crate) fn run(globals: &Globals, _: &Args) -> Outcome {
             table.row([(*kind).to_owned(), format!("… and {more} more"), String::new(), String::new()]);
         }
     }
-    println!("\n{table}");
+    say!("\n{table}");
     done()
 }

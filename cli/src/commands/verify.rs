@@ -44,7 +44,7 @@ fn bundle(globals: &Globals, dir: &Path) -> Outcome {
             if globals.json {
                 print_json(&serde_json::json!({ "verdict": "tampered", "damage": [damage_json(&damage)] }));
             } else {
-                println!("TAMPERED\n  {damage}");
+                say!("TAMPERED\n  {damage}");
             }
             return Ok(ExitCode::from(exit::DIFFERS));
         }
@@ -59,46 +59,46 @@ fn bundle(globals: &Globals, dir: &Path) -> Outcome {
         }));
         return done();
     }
-    println!("intact: bundle {}", dir.display());
-    println!(
+    say!("intact: bundle {}", dir.display());
+    say!(
         "  {size} events of {}, {} artifacts, {} of them named by an event",
         bundle.origin,
         bundle.artifacts.len(),
         bundle.artifacts_named.len()
     );
-    println!("  root {}", bundle.checkpoint.checkpoint.root);
-    println!("  signed by {}", bundle.verifier_key);
-    println!("  (compare that key with the one its owner published)");
+    say!("  root {}", bundle.checkpoint.checkpoint.root);
+    say!("  signed by {}", bundle.verifier_key);
+    say!("  (compare that key with the one its owner published)");
     done()
 }
 
 fn print(dir: &Path, report: &VerifyReport, without_artifacts: bool) {
     let verdict = if report.is_intact() { "intact" } else { "TAMPERED" };
-    println!("{verdict}: {}", dir.display());
+    say!("{verdict}: {}", dir.display());
     for damage in &report.damage {
-        println!("  {damage}");
+        say!("  {damage}");
     }
     for log in &report.logs {
-        println!(
+        say!(
             "  log {}: {} events in {} frames, {} bytes, {} segments",
             log.log, log.events, log.frames, log.bytes, log.segments
         );
-        println!("    chain head {}", log.chain_head);
-        println!("    tree root  {}", log.root);
+        say!("    chain head {}", log.chain_head);
+        say!("    tree root  {}", log.root);
         match &log.checkpoint {
             Some(signed) => {
-                println!("    checkpoint of size {} signed by {}", signed.checkpoint.size, log.verifier_key)
+                say!("    checkpoint of size {} signed by {}", signed.checkpoint.size, log.verifier_key)
             }
-            None => println!("    no checkpoint yet"),
+            None => say!("    no checkpoint yet"),
         }
         if log.unfinished_bytes > 0 {
-            println!("    {} bytes of a write that never ended follow; opening puts them aside", log.unfinished_bytes);
+            say!("    {} bytes of a write that never ended follow; opening puts them aside", log.unfinished_bytes);
         }
     }
     if without_artifacts {
-        println!("  artifacts were not read");
+        say!("  artifacts were not read");
     } else {
-        println!("  {} artifacts, {} bytes", report.artifacts, report.artifact_bytes);
+        say!("  {} artifacts, {} bytes", report.artifacts, report.artifact_bytes);
     }
 }
 

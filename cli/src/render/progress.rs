@@ -31,7 +31,7 @@ impl Progress {
     }
     fn say(&self, line: &str) {
         if !self.json {
-            self.bar.suspend(|| println!("{line}"));
+            self.bar.suspend(|| say!("{line}"));
         }
     }
 }

@@ -34,7 +34,6 @@ pub(crate) fn lineage(
     root: &Ref,
     direction: Direction,
     graph: &Graph,
-    depth_max: u32,
     label: &dyn Fn(&str) -> String,
 ) -> String {
     let mut children: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -54,9 +53,8 @@ pub(crate) fn lineage(
     let _ = writeln!(tree.out, "{}", label(&root));
     tree.seen.insert(root.clone());
     tree.descend(&root, "");
-    let depth = graph.nodes.iter().map(|node| node.depth).max().unwrap_or(0);
-    if graph.truncated && depth >= depth_max {
-        let _ = writeln!(tree.out, "… the graph goes on below this depth: --depth shows more");
+    if graph.truncated {
+        tree.out.push_str("(not everything is shown: --depth and --limit show more)\n");
     }
     tree.out
 }
