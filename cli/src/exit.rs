@@ -131,6 +131,8 @@ fn of_processors(error: &cairn_processors::Error) -> Option<u8> {
             Some(WRONG_INPUT)
         }
         E::Leak { .. } | E::Schemas(_) | E::Read(_) => Some(WRONG_INPUT),
+        E::Gpu(cairn_gpu::Error::Invalid { .. }) => Some(WRONG_INPUT),
+        E::Stored { .. } => Some(DIFFERS),
         E::Cancelled => Some(STOPPED),
         _ => None,
     }

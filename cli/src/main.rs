@@ -101,7 +101,8 @@ fn main() -> ExitCode {
 fn init_logging(serving: bool) {
     let default = if serving { "info" } else { "warn" };
     // sled tells its own troubles by log lines as well as by the errors that we report.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| format!("{default},sled=off").into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CAIRN_LOG")
+        .unwrap_or_else(|_| format!("{default},sled=off").into());
     let ansi = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
     match std::env::var("CAIRN_LOG_FORMAT").as_deref() {

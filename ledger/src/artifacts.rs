@@ -2,7 +2,7 @@
 
 use crate::error::{Damage, Error};
 use crate::storage::{
-    Access, Storage, StoredFile, Window, create_temporary, full_or, publish, read_small, write_whole,
+    Access, Storage, StoredFile, Window, create_temporary, full_or, list_if_any, publish, read_small, write_whole,
 };
 use cairn_schemas::{Blake3, Sha256};
 use sha2::Digest;
@@ -166,12 +166,12 @@ impl Artifacts {
     /// Digests of all artifacts, in order.
     pub fn iter(&self) -> Result<impl Iterator<Item = Blake3> + use<>, Error> {
         let mut found = Vec::new();
-        for folder in self.list(&self.dir)? {
+        for folder in list_if_any(&*self.disk, &self.dir)? {
             let path = self.dir.join(&folder);
             if folder.ends_with(crate::storage::TEMPORARY_SUFFIX) {
                 continue;
             }
-            let names = self.list(&path)?;
+            let names = list_if_any(&*self.disk, &path)?;
             for name in &names {
                 let (stem, suffix) = name.split_once('.').unwrap_or((name, ""));
                 let digest =
@@ -193,13 +193,6 @@ impl Artifacts {
         }
         found.sort_unstable();
         Ok(found.into_iter())
-    }
-
-    fn list(&self, path: &Path) -> Result<Vec<String>, Error> {
-        match self.disk.list(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            other => other.map_err(Error::io("listing", path)),
-        }
     }
 
     pub(crate) fn sidecar(&self, digest: &Blake3) -> PathBuf {

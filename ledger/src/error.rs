@@ -74,6 +74,27 @@ impl Error {
         )
     }
 
+    /// A file where a folder belongs, or the other way round, is damage: trying again does not help. `dir` is the
+    /// ledger's or the bundle's directory, `log` what the finding is shown under.
+    pub(crate) fn or_damage(self, dir: &Path, log: &str) -> Error {
+        let Error::Io { action, path, source } = &self else { return self };
+        let is_listing = *action == "listing";
+        let (file, expected, found) = match source.kind() {
+            io::ErrorKind::NotADirectory if is_listing => (path.as_path(), "a folder", "a file"),
+            io::ErrorKind::NotADirectory => (path.parent().unwrap_or(path), "a folder", "a file"),
+            io::ErrorKind::IsADirectory => (path.as_path(), "a file", "a folder"),
+            // Where a folder may be absent, whoever lists it says so.
+            io::ErrorKind::NotFound if is_listing => (path.as_path(), "a folder", "nothing"),
+            _ => return self,
+        };
+        let Ok(file) = file.strip_prefix(dir) else { return self };
+        if file.as_os_str().is_empty() {
+            return self;
+        }
+        let (log, file) = (log.to_owned(), file.to_owned());
+        Damage { log, position: None, file, offset: 0, expected: expected.into(), found: found.into() }.into()
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_owned();
         move |source| Error::Io { action, path, source }

@@ -63,22 +63,37 @@ pub fn export_bundle(ledger: &Ledger, tenant: &TenantId, artifacts: &[Blake3], d
 /// Verifies a bundle by itself: every byte of every file, and that there is no other file.
 ///
 /// It proves what the holder of [`Bundle::verifier_key`] signed; whether that key is the right one is for the caller.
+///
+/// A directory that holds nothing of a bundle is [`Error::NotABundle`], one that lacks some of it is damaged.
 pub fn verify_bundle(dir: &Path) -> Result<Bundle, Error> {
+    if !looks_like_bundle(dir) {
+        return Err(not_a_bundle(dir, "it has neither a file `bundle` nor a log; name what was exported"));
+    }
+    verify_parts(dir).map_err(|e| e.or_damage(dir, LOG_NAME))
+}
+
+/// Whether a directory holds the list, the key or the checkpoint of a bundle: one that lost some of them is one still.
+pub fn looks_like_bundle(dir: &Path) -> bool {
+    let paths = Paths::new(dir);
+    [paths.marker, paths.log.verifier_key(), paths.log.checkpoint()].iter().any(|path| path.exists())
+}
+
+fn verify_parts(dir: &Path) -> Result<Bundle, Error> {
     let disk: Arc<dyn Storage> = Arc::new(FileSystem);
     let (paths, layout) = (Paths::new(dir), Layout::new(dir));
-    let missing = |path: &Path| not_a_bundle(dir, &format!("it has no file {}", layout.relative(path).display()));
+    let missing = |path: &Path| keys::damaged(&layout, path, "a file of every bundle".into(), "no file");
     let marker = read_small(&*disk, &paths.marker)?.ok_or_else(|| missing(&paths.marker))?;
     let key_path = paths.log.verifier_key();
     let verifier = keys::read_verifier(&*disk, &layout, &key_path)?.ok_or_else(|| missing(&key_path))?;
     let files = LogFiles::new(disk.clone(), dir, LOG_NAME, paths.log.clone());
-    let checkpoint = read_checkpoint(&files, &verifier)?.ok_or_else(|| missing(&paths.log.checkpoint()))?;
+    let checkpoint = read_checkpoint(&files, &verifier)?;
     let stored = paths.artifacts(&disk, false);
     let artifacts = stored.iter()?.map(|digest| stored.check(&digest)).collect::<Result<Vec<_>, _>>()?;
     if marker != marker_text(&checkpoint, &artifacts).as_bytes() {
         let expected = "the list of this checkpoint and these artifacts".to_owned();
         return Err(keys::damaged(&layout, &paths.marker, expected, "another list"));
     }
-    check_no_other_file(&*disk, &paths, &artifacts, &stored)?;
+    check_no_other_file(&*disk, &layout, &paths, &artifacts, &stored)?;
     let (chain_head, artifacts_named) = verify_log(&files, &checkpoint, &verifier, &artifacts)?;
     let (origin, verifier_key) = (verifier.origin().to_owned(), verifier.encode());
     Ok(Bundle { origin, verifier_key, checkpoint, chain_head, artifacts, artifacts_named })
@@ -106,13 +121,13 @@ fn not_a_bundle(dir: &Path, why: &str) -> Error {
 /// Reads the log as verification does and writes what it read as sealed segments.
 fn write_segments(disk: &dyn Storage, log: &Log, checkpoint: &SignedCheckpoint, to: &LogLayout) -> Result<(), Error> {
     let size = checkpoint.checkpoint.size;
-    let state = start_state(&log.verifier, Some(checkpoint));
+    let state = start_state(&log.verifier, checkpoint);
     let start = SegmentStart { first: 1, chain: state.chain, tree: state.tree.clone() };
     if size == 0 {
         return Ok(());
     }
     let mut writer = Some(SegmentWriter::create(disk, to, start)?);
-    verify_entries(&log.files, state, Some(checkpoint), &mut |found| {
+    verify_entries(&log.files, state, checkpoint, &mut |found| {
         if writer.as_ref().is_some_and(|writer| writer.bytes() >= SEGMENT_BYTES && writer.end().first <= size) {
             let full = writer.take().expect("just looked at");
             let next = full.end();
@@ -148,8 +163,8 @@ fn verify_log(
 ) -> Result<Verified, Error> {
     let looked_for: BTreeSet<Blake3> = artifacts.iter().map(|artifact| artifact.blake3).collect();
     let (mut names, mut named) = (StreamNames::default(), BTreeSet::new());
-    let state = start_state(verifier, Some(checkpoint));
-    let scan = verify_entries(files, state, Some(checkpoint), &mut |found| {
+    let state = start_state(verifier, checkpoint);
+    let scan = verify_entries(files, state, checkpoint, &mut |found| {
         for record in &found.records {
             let stored = decode(record)?;
             names.check(record, &stored.stream)?;
@@ -177,10 +192,13 @@ fn artifacts_of(stored: &StoredPayload) -> impl Iterator<Item = Blake3> {
 /// The segments' own names are checked where they are read; here the rest.
 fn check_no_other_file(
     disk: &dyn Storage,
+    layout: &Layout,
     paths: &Paths,
     artifacts: &[Artifact],
     stored: &Artifacts,
 ) -> Result<(), Error> {
+    let too_much =
+        |path: &Path| keys::damaged(layout, path, "only what the bundle lists".into(), "something besides it");
     let mut known: BTreeSet<PathBuf> =
         [&paths.marker, &paths.log.dir, &paths.dir.join("artifacts")].into_iter().cloned().collect();
     known.extend([paths.log.verifier_key(), paths.log.checkpoint(), paths.log.segments()]);
@@ -194,14 +212,14 @@ fn check_no_other_file(
     for folder in folders {
         for name in disk.list(&folder).map_err(Error::io("listing", &folder))? {
             if !known.contains(&folder.join(&name)) {
-                return Err(not_a_bundle(&paths.dir, &format!("{} is no part of one", folder.join(&name).display())));
+                return Err(too_much(&folder.join(&name)));
             }
         }
     }
     let temporary: Vec<String> =
         disk.list(&paths.log.segments()).map_err(Error::io("listing", &paths.log.segments()))?;
     match temporary.iter().find(|name| name.ends_with(crate::storage::TEMPORARY_SUFFIX)) {
-        Some(name) => Err(not_a_bundle(&paths.dir, &format!("log/segments/{name} is no part of one"))),
+        Some(name) => Err(too_much(&paths.log.segments().join(name))),
         None => Ok(()),
     }
 }

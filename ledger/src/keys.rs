@@ -5,8 +5,9 @@ use crate::checkpoint::{LogSigner, LogVerifier};
 use crate::error::{Damage, Error};
 use crate::layout::{Layout, LogId};
 use crate::options::Random;
-use crate::storage::{Access, Storage, parent, read_small, write_whole};
+use crate::storage::{Access, Storage, list_if_any, parent, read_small, write_whole};
 use cairn_schemas::TenantId;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 const MARKER_LINE: &str = "cairn ledger 1";
@@ -157,22 +158,29 @@ pub(crate) fn ensure_mac_key(
     Ok(key)
 }
 
-/// The log's signing key, drawn now if it has none.
-pub(crate) fn ensure_signer(
-    disk: &dyn Storage,
-    layout: &Layout,
-    log: &LogId,
-    origin: &str,
-    random: &dyn Random,
-) -> Result<LogSigner, Error> {
-    if let Some(signer) = read_signer(disk, layout, log)? {
-        return Ok(signer);
-    }
+/// A new signing key for a log of this origin, not stored yet.
+pub(crate) fn draw_signer(origin: &str, random: &dyn Random) -> LogSigner {
     let mut seed = [0; 32];
     random.fill(&mut seed);
-    let signer = LogSigner::new(origin, &seed);
-    write_secret(disk, &layout.signing_key(log), &format!("{}\n", signer.encode()))?;
-    Ok(signer)
+    LogSigner::new(origin, &seed)
+}
+
+pub(crate) fn write_signer(disk: &dyn Storage, layout: &Layout, log: &LogId, signer: &LogSigner) -> Result<(), Error> {
+    write_secret(disk, &layout.signing_key(log), &format!("{}\n", signer.encode()))
+}
+
+/// Logs that have a signing key, told by its name alone: readers may not be allowed to open it.
+pub(crate) fn logs_with_signer(disk: &dyn Storage, layout: &Layout) -> Result<BTreeSet<LogId>, Error> {
+    let mut found = BTreeSet::new();
+    for name in list_if_any(disk, &layout.keys())? {
+        let folder = layout.keys().join(&name);
+        let names = list_if_any(disk, &folder)?;
+        let tenant: TenantId = name
+            .parse()
+            .map_err(|_| damaged(layout, &folder, "a folder named after a tenant".into(), "another name"))?;
+        found.extend(names.iter().filter_map(|name| LogId::of_signing_key(&tenant, name)));
+    }
+    Ok(found)
 }
 
 fn write_secret(disk: &dyn Storage, path: &Path, text: &str) -> Result<(), Error> {

@@ -4,6 +4,8 @@ use cairn_schemas::TenantId;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+const SIGNING_KEY_SUFFIX: &str = ".signing.key";
+
 /// What a log is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum LogKind {
@@ -42,6 +44,17 @@ impl LogId {
     pub(crate) fn main(tenant: &TenantId) -> Self {
         Self { tenant: tenant.clone(), kind: LogKind::Main, shard: 0 }
     }
+
+    fn signing_key_name(&self) -> String {
+        format!("{}-{}{SIGNING_KEY_SUFFIX}", self.kind.name(), self.shard)
+    }
+
+    /// Which of the tenant's logs a file of this name holds the signing key of.
+    pub(crate) fn of_signing_key(tenant: &TenantId, name: &str) -> Option<Self> {
+        let (kind, shard) = name.strip_suffix(SIGNING_KEY_SUFFIX)?.split_once('-')?;
+        let id = Self { tenant: tenant.clone(), kind: LogKind::parse(kind)?, shard: shard.parse().ok()? };
+        (id.signing_key_name() == name).then_some(id)
+    }
 }
 
 impl fmt::Display for LogId {
@@ -70,15 +83,20 @@ impl Layout {
     pub(crate) fn logs(&self) -> PathBuf {
         self.dir.join("logs")
     }
+    pub(crate) fn all_artifacts(&self) -> PathBuf {
+        self.dir.join("artifacts")
+    }
     pub(crate) fn artifacts(&self, tenant: &TenantId) -> PathBuf {
-        self.dir.join("artifacts").join(tenant.as_str())
+        self.all_artifacts().join(tenant.as_str())
+    }
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.dir.join("keys")
     }
     pub(crate) fn mac_key(&self, tenant: &TenantId) -> PathBuf {
-        self.dir.join("keys").join(tenant.as_str()).join("mac.key")
+        self.keys().join(tenant.as_str()).join("mac.key")
     }
     pub(crate) fn signing_key(&self, log: &LogId) -> PathBuf {
-        let name = format!("{}-{}.signing.key", log.kind.name(), log.shard);
-        self.dir.join("keys").join(log.tenant.as_str()).join(name)
+        self.keys().join(log.tenant.as_str()).join(log.signing_key_name())
     }
     pub(crate) fn log(&self, log: &LogId) -> LogLayout {
         LogLayout { dir: self.logs().join(log.to_string()) }
@@ -149,6 +167,16 @@ impl SegmentPart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_signing_key_tells_its_log() {
+        let tenant = TenantId::default();
+        let log = LogId { tenant: tenant.clone(), kind: LogKind::Audit, shard: 12 };
+        assert_eq!(LogId::of_signing_key(&tenant, "audit-12.signing.key"), Some(log));
+        for name in ["mac.key", "audit-012.signing.key", "other-0.signing.key", "main-0.signing.key.tmp"] {
+            assert_eq!(LogId::of_signing_key(&tenant, name), None, "{name}");
+        }
+    }
 
     #[test]
     fn file_names_come_back_and_no_other_name_does() {

@@ -4,17 +4,17 @@ use crate::artifacts::Artifacts;
 use crate::checkpoint::SignedCheckpoint;
 use crate::error::Error;
 use crate::event::prepare;
-use crate::keys::{Marker, read_marker, write_marker};
+use crate::keys::{Marker, logs_with_signer, read_marker, write_marker};
 use crate::layout::{Layout, LogId, LogKind};
-use crate::log::{Log, Mode};
+use crate::log::{FoundLog, Log, Mode};
 use crate::options::Options;
 use crate::placement::Appended;
 use crate::reader;
 use crate::sequencer::{Request, Sequencer, Shared, run_sealer};
-use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, read_small};
+use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, list_if_any, read_small};
 use cairn_schemas::{Blake3, NewEvent, Position, Recorded, TenantId};
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +47,10 @@ impl Ledger {
     ///
     /// After a crash, an incomplete last frame is cut and kept in `quarantine/`; any other damage is refused.
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        Self::open_writable(dir, options).map_err(|e| e.or_damage(dir, "-"))
+    }
+
+    fn open_writable(dir: &Path, options: Options) -> Result<Self, Error> {
         let (layout, disk) = (Layout::new(dir), options.storage.clone());
         disk.create_dirs(dir).map_err(Error::io("creating", dir))?;
         check_is_ledger_or_empty(&*disk, &layout)?;
@@ -67,8 +71,12 @@ impl Ledger {
     /// Opens a ledger for reading, beside whoever writes it. It sees what was durable at the call, and stays there.
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
         let (layout, options) = (Layout::new(dir), Options::default());
-        let marker = read_marker(&*options.storage, &layout)?.ok_or_else(|| no_marker(dir))?;
-        let logs = beside_writer(|| open_logs(&layout, &marker, &options, Mode::ReadOnly))?;
+        let read = || {
+            let marker = read_marker(&*options.storage, &layout)?.ok_or_else(|| no_marker(dir))?;
+            let logs = beside_writer(|| open_logs(&layout, &marker, &options, Mode::ReadOnly))?;
+            Ok((marker, logs))
+        };
+        let (marker, logs) = read().map_err(|e: Error| e.or_damage(dir, "-"))?;
         Ok(Self::start(layout, options, marker, logs, None))
     }
 
@@ -148,7 +156,7 @@ impl Ledger {
         let no_log = || Error::NoLog { tenant: tenant.clone() };
         let log = self.0.log(tenant).ok_or_else(no_log)?;
         if self.0.lock.is_none() {
-            return log.view.read().checkpoint.clone().ok_or_else(no_log);
+            return Ok(log.view.read().checkpoint.clone());
         }
         let (reply, answer) = mpsc::sync_channel(1);
         self.0.ask(Request::Checkpoint { log, reply }, 0, &answer)
@@ -209,7 +217,8 @@ impl Inner {
         }
         let id = LogId::main(tenant);
         Log::create(&self.layout, &id, &self.marker.log_origin(&id), &self.options)?;
-        let log = Log::open(&self.layout, &id, &self.marker.log_origin(&id), &self.options, Mode::Write)?;
+        let found = FoundLog { id: id.clone(), has_signer: true };
+        let log = Log::open(&self.layout, &found, &self.marker.log_origin(&id), &self.options, Mode::Write)?;
         let log = Arc::new(log.expect("a log that was just created is whole"));
         self.logs.write().insert(id, log.clone());
         Ok(log)
@@ -286,12 +295,23 @@ fn write_note(lock: &dyn StoredFile, note: &str) -> io::Result<()> {
     lock.write_all_at(text.as_bytes(), 0)
 }
 
-/// Logs found under `logs/<tenant>/<kind>/<shard>`.
-pub(crate) fn find_logs(disk: &dyn Storage, layout: &Layout) -> Result<Vec<LogId>, Error> {
-    let list = |path: &Path| match disk.list(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.map_err(Error::io("listing", path)),
+/// Logs that have a signing key, and those found under `logs/<tenant>/<kind>/<shard>`.
+///
+/// The keys are looked at first: a log that is being created meanwhile has its folder before its key.
+pub(crate) fn find_logs(disk: &dyn Storage, layout: &Layout, mode: Mode) -> Result<Vec<FoundLog>, Error> {
+    let signed = match logs_with_signer(disk, layout) {
+        // Who may only read need not be let near the keys.
+        Err(Error::Io { source, .. }) if mode == Mode::ReadOnly && source.kind() == io::ErrorKind::PermissionDenied => {
+            BTreeSet::new()
+        }
+        other => other?,
     };
+    let ids = find_log_folders(disk, layout)?.into_iter().chain(signed.iter().cloned()).collect::<BTreeSet<_>>();
+    Ok(ids.into_iter().map(|id| FoundLog { has_signer: signed.contains(&id), id }).collect())
+}
+
+fn find_log_folders(disk: &dyn Storage, layout: &Layout) -> Result<Vec<LogId>, Error> {
+    let list = |path: &Path| list_if_any(disk, path);
     let mut found = Vec::new();
     for tenant in list(&layout.logs())? {
         let tenant_dir = layout.logs().join(&tenant);
@@ -299,12 +319,16 @@ pub(crate) fn find_logs(disk: &dyn Storage, layout: &Layout) -> Result<Vec<LogId
             let kind_dir = tenant_dir.join(&kind);
             for shard in list(&kind_dir)? {
                 let parsed = (tenant.parse(), LogKind::parse(&kind), shard.parse::<u32>());
-                let (Ok(tenant), Some(kind), Ok(shard)) = parsed else {
-                    let path = kind_dir.join(&shard);
+                let id = match parsed {
+                    (Ok(tenant), Some(kind), Ok(shard)) => Some(LogId { tenant, kind, shard }),
+                    _ => None,
+                };
+                let path = kind_dir.join(&shard);
+                let Some(id) = id.filter(|id| layout.log(id).dir == path) else {
                     let expected = "a folder named tenant/kind/shard".to_owned();
                     return Err(crate::keys::damaged(layout, &path, expected, "another name"));
                 };
-                found.push(LogId { tenant, kind, shard });
+                found.push(id);
             }
         }
     }
@@ -313,8 +337,9 @@ pub(crate) fn find_logs(disk: &dyn Storage, layout: &Layout) -> Result<Vec<LogId
 
 fn open_logs(layout: &Layout, marker: &Marker, options: &Options, mode: Mode) -> Result<Vec<Log>, Error> {
     let mut logs = Vec::new();
-    for id in find_logs(&*options.storage, layout)? {
-        logs.extend(Log::open(layout, &id, &marker.log_origin(&id), options, mode)?);
+    for found in find_logs(&*options.storage, layout, mode)? {
+        let opened = Log::open(layout, &found, &marker.log_origin(&found.id), options, mode);
+        logs.extend(opened.map_err(|e| e.or_damage(&layout.dir, &found.id.to_string()))?);
     }
     Ok(logs)
 }

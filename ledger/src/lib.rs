@@ -1,5 +1,6 @@
 //! The log: append, read, follow, verify, export; and artifacts. Knows only schemas. Format: `docs/format.md`.
 
+mod absent;
 mod artifacts;
 mod bundle;
 mod chain;
@@ -34,10 +35,11 @@ mod verify;
 mod wire;
 mod writer;
 
+pub use absent::Absent;
 pub use artifacts::{Artifact, Artifacts};
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use error::{Damage, Error};
-pub use export::{Bundle, export_bundle, verify_bundle};
+pub use export::{Bundle, export_bundle, looks_like_bundle, verify_bundle};
 pub use ledger::Ledger;
 pub use options::{Options, Random, SystemRandom};
 pub use placement::Appended;

@@ -1,8 +1,8 @@
 //! One log of an open ledger: its identity and keys, what readers see of it, and the writer that the sequencer uses.
 
-use crate::checkpoint::{LogSigner, LogVerifier, SignedCheckpoint};
+use crate::checkpoint::{Checkpoint, LogSigner, LogVerifier, SignedCheckpoint};
 use crate::continuity::Continuity;
-use crate::error::Error;
+use crate::error::{Error, Mismatch};
 use crate::event::{Prepared, is_same_content};
 use crate::index::Index;
 use crate::keys;
@@ -14,11 +14,20 @@ use crate::reader::{self, LiveSegment, View};
 use crate::recovery;
 use crate::scan::{LogFiles, Scan, ScannedSegment};
 use crate::segment::Segment;
-use crate::storage::{Storage, read_small};
+use crate::storage::{Access, Storage, parent, read_small, write_whole};
+use crate::tree::Tree;
 use crate::writer::Writer;
 use cairn_schemas::Position;
 use parking_lot::{Mutex, RwLock};
+use std::io;
 use std::sync::Arc;
+
+/// A log that has a folder or a signing key.
+pub(crate) struct FoundLog {
+    pub(crate) id: LogId,
+    /// The signing key is the last file of a log's creation: where it stands, all others must.
+    pub(crate) has_signer: bool,
+}
 
 pub(crate) struct Log {
     pub(crate) id: LogId,
@@ -45,40 +54,49 @@ pub(crate) enum Mode {
 }
 
 impl Log {
-    /// Creates a log's folder, keys and first segment. Safe to repeat after a crash in the middle.
+    /// Creates a log's folder, keys, first segment and first checkpoint. Safe to repeat after a crash in the middle.
     pub(crate) fn create(layout: &Layout, id: &LogId, origin: &str, options: &Options) -> Result<(), Error> {
         let disk = &*options.storage;
-        let log = layout.log(id);
+        let (log, signing_key) = (layout.log(id), layout.signing_key(id));
+        if keys::read_signer(disk, layout, id)?.is_some() {
+            // All was done, but perhaps for the last sync.
+            return sync_folder(disk, parent(&signing_key));
+        }
         let segments = log.segments();
         disk.create_dirs(&segments).map_err(Error::io("creating", &segments))?;
         keys::ensure_mac_key(disk, layout, &id.tenant, &*options.random)?;
-        let signer = keys::ensure_signer(disk, layout, id, origin, &*options.random)?;
+        let signer = keys::draw_signer(origin, &*options.random);
         recovery::create_frames(disk, &log.segment(1, SegmentPart::Frames))?;
-        // The public key comes last: where it stands, the log is whole.
-        keys::write_verifier(disk, &log.verifier_key(), signer.verifier())
+        keys::write_verifier(disk, &log.verifier_key(), signer.verifier())?;
+        let empty = Checkpoint { origin: origin.to_owned(), size: 0, root: Tree::default().root() }.sign(&signer);
+        write_whole(disk, &log.checkpoint(), Access::Default, empty.note.as_bytes())?;
+        // A folder that an earlier crash left may lack a durable name.
+        for folder in [log.dir.as_path(), parent(&signing_key)] {
+            for above in folder.ancestors().take_while(|above| above.starts_with(&layout.dir)) {
+                sync_folder(disk, above)?;
+            }
+        }
+        // The signing key comes last: where it stands, the log is whole, and whatever lacks then is damage.
+        keys::write_signer(disk, layout, id, &signer)
     }
 
     /// Opens a log. `None` if its creation was cut short before anything could be appended.
     pub(crate) fn open(
         layout: &Layout,
-        id: &LogId,
+        found: &FoundLog,
         origin: &str,
         options: &Options,
         mode: Mode,
     ) -> Result<Option<Self>, Error> {
+        let id = &found.id;
         let disk = options.storage.clone();
-        let log = layout.log(id);
-        let files = LogFiles::new(disk.clone(), &layout.dir, &id.to_string(), log.clone());
-        let Some(verifier) = keys::read_verifier(&*disk, layout, &log.verifier_key())? else {
-            return if has_events(&files)? { Err(missing_key(layout, &log.verifier_key())) } else { Ok(None) };
-        };
-        check_origin(layout, id, origin, &verifier)?;
+        let files = LogFiles::new(disk.clone(), &layout.dir, &id.to_string(), layout.log(id));
+        let Some((verifier, checkpoint)) = read_identity(layout, found, origin, &files)? else { return Ok(None) };
         let secrets = match mode {
             Mode::ReadOnly => None,
             Mode::Write => Some(read_secrets(&*disk, layout, id, &verifier)?),
         };
-        let checkpoint = read_checkpoint(&files, &verifier)?;
-        let (index, mut scan) = scan_into_index(&files, &verifier, checkpoint.as_ref())?;
+        let (index, mut scan) = scan_into_index(&files, &verifier, &checkpoint)?;
         if mode == Mode::Write {
             recovery::recover(&files, &mut scan, &*options.clock)?;
         } else {
@@ -116,7 +134,41 @@ impl Log {
     }
 }
 
-pub(crate) fn has_events(files: &LogFiles) -> Result<bool, Error> {
+fn sync_folder(disk: &dyn Storage, folder: &std::path::Path) -> Result<(), Error> {
+    disk.sync_dir(folder).map_err(Error::io("syncing", folder))
+}
+
+/// A log's public key and its checkpoint. `None` if its creation was cut short before anything could be appended.
+pub(crate) fn read_identity(
+    layout: &Layout,
+    found: &FoundLog,
+    origin: &str,
+    files: &LogFiles,
+) -> Result<Option<(LogVerifier, SignedCheckpoint)>, Error> {
+    if !found.has_signer && !has_traces(files)? {
+        return Ok(None);
+    }
+    let disk = &*files.disk;
+    if disk.list(&files.layout.dir).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        let expected = format!("the log that {} signs", layout.relative(&layout.signing_key(&found.id)).display());
+        return Err(files.site.damage(None, 0, Mismatch::new(0, expected, "no folder")));
+    }
+    let path = files.layout.verifier_key();
+    let missing = || files.at(path.clone()).damage(None, 0, Mismatch::new(0, "the log's public key", "no file"));
+    let verifier = keys::read_verifier(disk, layout, &path)?.ok_or_else(missing)?;
+    check_origin(layout, &found.id, origin, &verifier)?;
+    let checkpoint = read_checkpoint(files, &verifier)?;
+    Ok(Some((verifier, checkpoint)))
+}
+
+/// Whether a log without a signing key once had one: it holds events, or a checkpoint that covers some.
+fn has_traces(files: &LogFiles) -> Result<bool, Error> {
+    let checkpoint = read_small(&*files.disk, &files.layout.checkpoint())?;
+    let covers_some = checkpoint.is_some_and(|note| note.split(|byte| *byte == b'\n').nth(1) != Some(b"0"));
+    Ok(covers_some || has_events(files)?)
+}
+
+fn has_events(files: &LogFiles) -> Result<bool, Error> {
     let listing = crate::segment::list(&*files.disk, &files.site, &files.root, &files.layout);
     match listing {
         Ok(listing) => {
@@ -129,7 +181,7 @@ pub(crate) fn has_events(files: &LogFiles) -> Result<bool, Error> {
             }
             Ok(false)
         }
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     }
 }
@@ -145,7 +197,7 @@ pub(crate) fn check_origin(layout: &Layout, id: &LogId, origin: &str, verifier: 
     }
 }
 
-pub(crate) fn missing_key(layout: &Layout, path: &std::path::Path) -> Error {
+fn missing_key(layout: &Layout, path: &std::path::Path) -> Error {
     keys::damaged(layout, path, "a key".into(), "no file")
 }
 
@@ -165,50 +217,45 @@ pub(crate) fn read_secrets(
     }
 }
 
-/// Reads the stored checkpoint and checks its signature.
-pub(crate) fn read_checkpoint(files: &LogFiles, verifier: &LogVerifier) -> Result<Option<SignedCheckpoint>, Error> {
+/// Reads the stored checkpoint, which every log has from its creation on, and checks its signature.
+pub(crate) fn read_checkpoint(files: &LogFiles, verifier: &LogVerifier) -> Result<SignedCheckpoint, Error> {
     let site = files.at(files.layout.checkpoint());
-    let Some(bytes) = read_small(&*files.disk, site.path())? else { return Ok(None) };
+    let Some(bytes) = read_small(&*files.disk, site.path())? else {
+        let expected = "a signed checkpoint, which every log has from its creation on";
+        return Err(site.damage(None, 0, Mismatch::new(0, expected, "no file")));
+    };
     let parsed = String::from_utf8(bytes)
         .map_err(|_| "UTF-8 text".into())
         .and_then(|note| SignedCheckpoint::parse(&note, verifier));
-    let refused = |expected: String| site.damage(None, 0, crate::error::Mismatch::new(0, expected, "another note"));
-    parsed.map(Some).map_err(refused)
+    parsed.map_err(|expected: String| site.damage(None, 0, Mismatch::new(0, expected, "another note")))
 }
 
 /// State that a scan of this log starts from: the origin's genesis, and what its checkpoint promises.
-pub(crate) fn start_state(verifier: &LogVerifier, checkpoint: Option<&SignedCheckpoint>) -> Continuity {
-    let state = Continuity::new(verifier.origin());
-    match checkpoint {
-        Some(signed) => state.promised(signed.checkpoint.size, signed.checkpoint.root),
-        None => state,
-    }
+pub(crate) fn start_state(verifier: &LogVerifier, signed: &SignedCheckpoint) -> Continuity {
+    Continuity::new(verifier.origin()).promised(signed.checkpoint.size, signed.checkpoint.root)
 }
 
 fn scan_into_index(
     files: &LogFiles,
     verifier: &LogVerifier,
-    checkpoint: Option<&SignedCheckpoint>,
+    signed: &SignedCheckpoint,
 ) -> Result<(Index, Scan), Error> {
     let mut index = Index::default();
-    let size = checkpoint.map_or(0, |signed| signed.checkpoint.size);
     let scan = files.scan(
-        start_state(verifier, checkpoint),
-        size,
+        start_state(verifier, signed),
+        signed.checkpoint.size,
         |entry| entry.stream_version == 1,
         &mut |entries, found| {
             for entry in entries {
                 if !index.insert(entry.identity, entry.position) {
-                    let found_twice =
-                        crate::error::Mismatch::new(0, "an event not recorded before", "a repeat of an identity");
+                    let found_twice = Mismatch::new(0, "an event not recorded before", "a repeat of an identity");
                     return Err(found.entries_site.damage(Some(entry.position.get()), found.entries_at, found_twice));
                 }
             }
             for record in &found.records {
                 let stream = cairn_schemas::StoredPayload::decode(record.record.bytes)?.stream;
                 if !index.insert_stream(stream, record.entry.stream.0) {
-                    let named_twice =
-                        crate::error::Mismatch::new(0, "a stream not named before", "a repeat of its name");
+                    let named_twice = Mismatch::new(0, "a stream not named before", "a repeat of its name");
                     return Err(record.site.damage(Some(record.entry.position.get()), record.at, named_twice));
                 }
             }

@@ -38,7 +38,7 @@ pub(crate) struct View {
     pub(crate) segments: Vec<Arc<LiveSegment>>,
     pub(crate) head: u64,
     pub(crate) chain: Blake3,
-    pub(crate) checkpoint: Option<SignedCheckpoint>,
+    pub(crate) checkpoint: SignedCheckpoint,
 }
 
 /// Called with each entry and its record; answers whether to go on.

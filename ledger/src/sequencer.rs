@@ -234,13 +234,14 @@ impl Sequencer {
 fn write_checkpoint(log: &Log) -> Result<SignedCheckpoint, Error> {
     let writing = log.writing.as_ref().expect("only logs open for writing are sent here");
     let (size, root) = writing.writer.lock().size_and_root();
-    if let Some(current) = log.view.read().checkpoint.as_ref().filter(|current| current.checkpoint.size == size) {
-        return Ok(current.clone());
+    let current = log.view.read().checkpoint.clone();
+    if current.checkpoint.size == size {
+        return Ok(current);
     }
     let origin = log.verifier.origin().to_owned();
     let signed = Checkpoint { origin, size, root }.sign(&writing.signer);
     let path = log.files.layout.checkpoint();
     write_whole(&*log.files.disk, &path, Access::Default, signed.note.as_bytes())?;
-    log.view.write().checkpoint = Some(signed.clone());
+    log.view.write().checkpoint = signed.clone();
     Ok(signed)
 }

@@ -90,6 +90,14 @@ pub(crate) fn write_whole(disk: &dyn Storage, path: &Path, access: Access, bytes
     publish(disk, path)
 }
 
+/// Names in a folder; none where there is no such folder.
+pub(crate) fn list_if_any(disk: &dyn Storage, path: &Path) -> Result<Vec<String>, Error> {
+    match disk.list(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(Error::io("listing", path)),
+    }
+}
+
 /// Reads a small file; `None` where there is none.
 pub(crate) fn read_small(disk: &dyn Storage, path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let file = match disk.open(path) {

@@ -1,16 +1,17 @@
 //! Reads every stored byte and checks it against what vouches for it. Opens nothing for writing, takes no lock.
 
+use crate::absent::{ABSENT_MAX, Absent, AbsentFinder};
 use crate::artifacts::Artifacts;
 use crate::entry::Entry;
 use crate::error::{Damage, Error, Mismatch};
 use crate::keys::read_marker;
-use crate::layout::{Layout, LogId};
+use crate::layout::Layout;
 use crate::ledger::{beside_writer, find_logs, no_marker};
-use crate::log::{check_origin, missing_key, read_checkpoint, read_secrets, start_state};
+use crate::log::{FoundLog, Mode, read_identity, read_secrets, start_state};
 use crate::payload::MacKeys;
 use crate::scan::{LogFiles, Scan};
 use crate::segment::{FoundFrame, FoundRecord};
-use crate::storage::{FileSystem, Storage};
+use crate::storage::{FileSystem, Storage, list_if_any};
 use crate::{checkpoint::SignedCheckpoint, keys};
 use cairn_schemas::{Blake3, Sha256, StoredPayload, TenantId};
 use std::path::Path;
@@ -37,6 +38,11 @@ pub struct VerifyReport {
     pub logs: Vec<VerifiedLog>,
     pub artifacts: u64,
     pub artifact_bytes: u64,
+    /// Artifacts that events of intact logs name and that are not stored: the first 1,000. Looked for with the
+    /// artifacts. No damage by itself, since a producer may keep them elsewhere; that is for the caller to judge.
+    pub absent: Vec<Absent>,
+    /// How many there are in all.
+    pub absent_count: u64,
     pub damage: Vec<Damage>,
 }
 
@@ -61,6 +67,7 @@ pub struct VerifiedLog {
     pub chain_head: Blake3,
     /// Root of the tree over all entries.
     pub root: Sha256,
+    /// Always there: a log without one is damaged.
     pub checkpoint: Option<SignedCheckpoint>,
     /// Bytes after the last whole frame, left by a write that never ended; opening for writing puts them aside.
     pub unfinished_bytes: u64,
@@ -68,28 +75,45 @@ pub struct VerifiedLog {
 
 /// Verifies a ledger's directory. `Err` means that it could not be read; what is wrong in it is in the report.
 pub fn verify(dir: &Path, options: &VerifyOptions) -> Result<VerifyReport, Error> {
-    let (layout, disk) = (Layout::new(dir), &options.storage);
-    let mut report = VerifyReport::default();
-    let marker = match read_marker(&**disk, &layout) {
-        Ok(marker) => marker.ok_or_else(|| no_marker(dir))?,
-        Err(e) => return note(&mut report, e).map(|()| report),
-    };
-    let ids = match find_logs(&**disk, &layout) {
-        Ok(ids) => ids,
-        Err(e) => return note(&mut report, e).map(|()| report),
-    };
-    for id in ids {
-        match beside_writer(|| verify_log(disk, &layout, &id, &marker.log_origin(&id))) {
-            Ok(verified) => report.logs.extend(verified),
-            Err(e) => note(&mut report, e)?,
+    let (layout, mut report) = (Layout::new(dir), VerifyReport::default());
+    if let Err(e) = verify_all(&layout, options, &mut report) {
+        note(&mut report, e.or_damage(dir, "-"))?;
+    }
+    Ok(report)
+}
+
+fn verify_all(layout: &Layout, options: &VerifyOptions, report: &mut VerifyReport) -> Result<(), Error> {
+    let disk = &options.storage;
+    let marker = read_marker(&**disk, layout)?.ok_or_else(|| without_marker(&**disk, layout))?;
+    for found in find_logs(&**disk, layout, Mode::Write)? {
+        let (log, origin) = (found.id.to_string(), marker.log_origin(&found.id));
+        let read = || verify_log(layout, options, &found, &origin).map_err(|e| e.or_damage(&layout.dir, &log));
+        match beside_writer(read) {
+            Ok(verified) => verified.into_iter().for_each(|(log, absent)| take(report, log, absent)),
+            Err(e) => note(report, e)?,
         }
     }
     if options.artifacts {
-        for tenant in artifact_tenants(&**disk, &layout)? {
-            verify_artifacts(disk, &layout, &tenant, &mut report)?;
+        for tenant in artifact_tenants(&**disk, layout)? {
+            verify_artifacts(disk, layout, &tenant, report)?;
         }
     }
-    Ok(report)
+    Ok(())
+}
+
+fn take(report: &mut VerifyReport, log: VerifiedLog, absent: AbsentFinder) {
+    report.logs.push(log);
+    report.absent_count += absent.count;
+    let room = ABSENT_MAX - report.absent.len();
+    report.absent.extend(absent.first.into_iter().take(room));
+}
+
+/// A folder that holds both keys and logs is a ledger that lost its marker, any other is none.
+fn without_marker(disk: &dyn Storage, layout: &Layout) -> Error {
+    match disk.list(&layout.keys()).is_ok() && disk.list(&layout.logs()).is_ok() {
+        true => keys::damaged(layout, &layout.marker(), "the file that says what ledger this is".into(), "no file"),
+        false => no_marker(&layout.dir),
+    }
 }
 
 /// Damage goes into the report; what kept us from reading is an error.
@@ -104,34 +128,33 @@ fn note(report: &mut VerifyReport, error: Error) -> Result<(), Error> {
 }
 
 fn verify_log(
-    disk: &Arc<dyn Storage>,
     layout: &Layout,
-    id: &LogId,
+    options: &VerifyOptions,
+    found: &FoundLog,
     origin: &str,
-) -> Result<Option<VerifiedLog>, Error> {
-    let log = layout.log(id);
-    let files = LogFiles::new(disk.clone(), &layout.dir, &id.to_string(), log.clone());
-    let Some(verifier) = keys::read_verifier(&**disk, layout, &log.verifier_key())? else {
-        let created = crate::log::has_events(&files)?;
-        return if created { Err(missing_key(layout, &log.verifier_key())) } else { Ok(None) };
-    };
-    check_origin(layout, id, origin, &verifier)?;
+) -> Result<Option<(VerifiedLog, AbsentFinder)>, Error> {
+    let (disk, id, log) = (&options.storage, &found.id, found.id.to_string());
+    let files = LogFiles::new(disk.clone(), &layout.dir, &log, layout.log(id));
+    let Some((verifier, checkpoint)) = read_identity(layout, found, origin, &files)? else { return Ok(None) };
     let (mac_keys, _) = read_secrets(&**disk, layout, id, &verifier)?;
-    let checkpoint = read_checkpoint(&files, &verifier)?;
+    let stored = Artifacts::new(disk.clone(), &layout.dir, layout.artifacts(&id.tenant), false);
+    let mut absent = AbsentFinder::new(&log, stored);
     let (mut names, mut bytes) = (StreamNames::default(), 0);
-    let scan =
-        verify_entries(&files, start_state(&verifier, checkpoint.as_ref()), checkpoint.as_ref(), &mut |found| {
-            bytes += found.entries.len() as u64;
-            for record in &found.records {
-                bytes += record.record.bytes.len() as u64;
-                let stored = decode(record)?;
-                check_identity(record, &stored, &mac_keys)?;
-                names.check(record, &stored.stream)?;
+    let scan = verify_entries(&files, start_state(&verifier, &checkpoint), &checkpoint, &mut |found| {
+        bytes += found.entries.len() as u64;
+        for record in &found.records {
+            bytes += record.record.bytes.len() as u64;
+            let stored = decode(record)?;
+            check_identity(record, &stored, &mac_keys)?;
+            names.check(record, &stored.stream)?;
+            if options.artifacts {
+                absent.look(record.entry.position, &stored);
             }
-            Ok(())
-        })?;
-    Ok(Some(VerifiedLog {
-        log: id.to_string(),
+        }
+        Ok(())
+    })?;
+    let verified = VerifiedLog {
+        log,
         origin: origin.to_owned(),
         verifier_key: verifier.encode(),
         events: scan.state.head,
@@ -140,21 +163,21 @@ fn verify_log(
         bytes,
         chain_head: scan.state.chain,
         root: scan.state.tree.root(),
-        checkpoint,
+        checkpoint: Some(checkpoint),
         unfinished_bytes: scan.tail.map_or(0, |tail| tail.file_bytes - tail.end),
-    }))
+    };
+    Ok(Some((verified, absent)))
 }
 
 /// Reads all entries and all payloads of a log, of a ledger or of a bundle.
 pub(crate) fn verify_entries(
     files: &LogFiles,
     state: crate::continuity::Continuity,
-    checkpoint: Option<&SignedCheckpoint>,
+    signed: &SignedCheckpoint,
     each: &mut dyn FnMut(&FoundFrame<'_>) -> Result<(), Error>,
 ) -> Result<Scan, Error> {
-    let size = checkpoint.map_or(0, |signed| signed.checkpoint.size);
     let all: fn(&Entry) -> bool = |_| true;
-    files.scan(state, size, all, &mut |_, found| each(found))
+    files.scan(state, signed.checkpoint.size, all, &mut |_, found| each(found))
 }
 
 pub(crate) fn decode(found: &FoundRecord<'_>) -> Result<StoredPayload, Error> {
@@ -196,12 +219,12 @@ impl StreamNames {
 }
 
 fn artifact_tenants(disk: &dyn Storage, layout: &Layout) -> Result<Vec<TenantId>, Error> {
-    let dir = layout.dir.join("artifacts");
-    match disk.list(&dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(Error::io("listing", &dir)(e)),
-        Ok(names) => names.iter().map(|name| name.parse().map_err(Error::from)).collect(),
-    }
+    let dir = layout.all_artifacts();
+    let parse = |name: &String| {
+        let wrong = |_| keys::damaged(layout, &dir.join(name), "a folder named after a tenant".into(), "another name");
+        name.parse().map_err(wrong)
+    };
+    list_if_any(disk, &dir)?.iter().map(parse).collect()
 }
 
 fn verify_artifacts(
@@ -213,7 +236,7 @@ fn verify_artifacts(
     let artifacts = Artifacts::new(disk.clone(), &layout.dir, layout.artifacts(tenant), false);
     let digests = match artifacts.iter() {
         Ok(digests) => digests,
-        Err(e) => return note(report, e),
+        Err(e) => return note(report, e.or_damage(&layout.dir, "-")),
     };
     for digest in digests {
         match artifacts.check(&digest) {
@@ -221,7 +244,7 @@ fn verify_artifacts(
                 report.artifacts += 1;
                 report.artifact_bytes += artifact.bytes;
             }
-            Err(e) => note(report, e)?,
+            Err(e) => note(report, e.or_damage(&layout.dir, "-"))?,
         }
     }
     Ok(())

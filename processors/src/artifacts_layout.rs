@@ -123,12 +123,15 @@ fn write_evaluation(ctx: &Context, dir: &Path, run: &RunId) -> Result<(), Error>
 
 /// The three figures of requirement 02. `quality_score` is the first metric of the first task that compares answers; of
 /// a model that is only scored, the geometric mean probability of a token, exp(-loss). `latency_ms` is the median time
-/// of one answer (or one scored text) alone. Both and the cost are of that same task.
+/// of one answer (or one scored text) alone. Both and the cost are of that same task; of the first that measured them
+/// where it did not, as when every prompt was too long to be answered.
 fn headline(evaluations: &[EvaluationCompleted]) -> Value {
     let answered =
         |evaluation: &&EvaluationCompleted| evaluation.metrics.first().is_some_and(|measure| measure.higher_is_better);
     let primary = evaluations.iter().find(answered).or(evaluations.first());
-    let of = |name: &str| primary.and_then(|evaluation| find(evaluation, name)).map(|measure| measure.value.0);
+    let of = |name: &str| {
+        primary.into_iter().chain(evaluations).find_map(|evaluation| find(evaluation, name)).map(|m| m.value.0)
+    };
     let first = primary.and_then(|evaluation| evaluation.metrics.first());
     let quality =
         first.map(|measure| if measure.higher_is_better { measure.value.0 } else { (-measure.value.0).exp() });

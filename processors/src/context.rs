@@ -90,14 +90,15 @@ impl Context {
 
     /// The secret under which matches of personal data are digested, made when first asked for. It stays with the data.
     pub(crate) fn match_key(&self) -> Result<[u8; 32], Error> {
-        let path = self.0.data.join("keys").join("matches.key");
+        let folder = self.0.data.join("keys").join(self.0.tenant.as_str());
+        let path = folder.join("matches.key");
         if let Ok(bytes) = std::fs::read(&path) {
             let why = format!("{} bytes, where a key has 32", bytes.len());
             return bytes.try_into().map_err(|_| Error::Stored { what: path.display().to_string(), why });
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|e| Error::refused("the system's randomness", e.to_string()))?;
-        std::fs::create_dir_all(self.0.data.join("keys")).map_err(Error::io("make the folder of", &path))?;
+        std::fs::create_dir_all(&folder).map_err(Error::io("make the folder of", &path))?;
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Which model a deployment answers with: promoted only behind a gate that passed for that very model, rolled back to
 //! the one before. The catalog says where a deployment stands; here its changes are checked and recorded.
 
+use crate::dataset_reader::artifact_digest;
 use crate::model::Model;
 use crate::{Context, Error, history};
 use cairn_gpu::DecoderConfig;
@@ -147,7 +148,9 @@ impl Change<'_> {
                 failed.join("; "),
             ));
         }
-        let weights_digest = Model::find(ctx, self.model)?.weights_digest;
+        let model = Model::find(ctx, self.model)?;
+        refuse_broken(ctx, &model)?;
+        let weights_digest = model.weights_digest;
         let _alone = CHANGE.lock();
         ctx.projections().catch_up()?;
         let record = ctx.projections().catalog().deployment(&self.reference.to_string())?;
@@ -180,6 +183,21 @@ impl Change<'_> {
         ctx.ledger().append(ctx.tenant(), events)?;
         Ok((weights_digest, previous))
     }
+}
+
+/// Refuses a model whose stored parts are gone or changed: it could not answer.
+fn refuse_broken(ctx: &Context, model: &Model) -> Result<(), Error> {
+    for (part, artifact) in [("weights", &model.weights), ("tokenizer", &model.tokenizer)] {
+        let checked = artifact_digest(artifact).and_then(|digest| {
+            ctx.ledger().artifacts(ctx.tenant()).check(&digest)?;
+            Ok(())
+        });
+        checked.map_err(|e| Error::Stored {
+            what: format!("the {part} of `{}`", model.reference),
+            why: format!("{}; nothing was promoted, restore {artifact} or train the model again", e.chain()),
+        })?;
+    }
+    Ok(())
 }
 
 /// A deployment is filed under its model's project.

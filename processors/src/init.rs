@@ -3,6 +3,7 @@
 //! It reads what an ingestion would read, by the same rules, so that what the comments say is what happened to the
 //! records and the splits it proposes are not empty.
 
+mod level;
 mod look;
 mod plan;
 mod shape;

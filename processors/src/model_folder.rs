@@ -31,11 +31,16 @@ pub fn read(dir: &Path) -> Result<FolderModel, Error> {
         .map_err(|e| Error::refused(format!("{}", dir.join(CONFIG_FILE).display()), format!("is not JSON: {e}")))?;
     let architecture =
         architecture_of(&config).map_err(|why| Error::refused(format!("{}", dir.join(CONFIG_FILE).display()), why))?;
-    architecture.validate()?;
+    let of = |name: &str| {
+        let file = dir.join(name).display().to_string();
+        move |e: cairn_gpu::Error| Error::refused(file, format!("{e}; export the model anew"))
+    };
+    architecture.validate().map_err(of(CONFIG_FILE))?;
     let path = dir.join(WEIGHTS_FILE);
-    let weights = Weights::from_safetensors(&std::fs::read(&path).map_err(Error::io("read", &path))?)?;
-    weights.check(&architecture)?;
-    let tokenizer = Tokenizer::from_json(&text(&dir.join(TOKENIZER_FILE))?)?;
+    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let weights = Weights::from_safetensors(&bytes).map_err(of(WEIGHTS_FILE))?;
+    weights.check(&architecture).map_err(of(WEIGHTS_FILE))?;
+    let tokenizer = Tokenizer::from_json(&text(&dir.join(TOKENIZER_FILE))?).map_err(of(TOKENIZER_FILE))?;
     Ok(FolderModel { architecture, weights, tokenizer })
 }
 
@@ -154,6 +159,19 @@ mod tests {
         assert_eq!(read.architecture, tiny());
         assert_eq!(read.weights.digest(), weights.digest());
         assert_eq!(read.tokenizer.digest(), tokenizer.digest());
+    }
+
+    #[test]
+    fn a_broken_part_is_named_by_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let weights = Weights::initialize(&tiny(), 3).to_safetensors();
+        let tokenizer = Tokenizer::train(["one two".to_owned()].into_iter(), 270).unwrap();
+        write(dir.path(), &tiny(), &weights, tokenizer.to_json().as_bytes()).unwrap();
+        for (name, bytes) in [(TOKENIZER_FILE, &b"{}"[..]), (WEIGHTS_FILE, &weights[..weights.len() / 2])] {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+            let error = read(dir.path()).err().unwrap().to_string();
+            assert!(error.contains(&dir.path().join(name).display().to_string()), "{error}");
+        }
     }
 
     #[test]

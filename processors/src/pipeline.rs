@@ -1,6 +1,7 @@
 //! The pipeline file: strict YAML in, job specs out. Whatever is wrong is named with its line and column, before
 //! anything runs.
 
+mod among;
 mod config;
 pub mod deploy;
 pub mod evaluate;
@@ -221,6 +222,10 @@ impl Pipeline {
                 check_reference(reference, &name, &jobs, origin, at)?;
             }
             spec.check().map_err(|why| wrong(at, format!("job `{name}`: {why}")))?;
+            among::check(&spec, &jobs).map_err(|found| {
+                let (line, column) = found.place.unwrap_or((at.line(), at.column()));
+                text::wrong(origin, line, column, format!("job `{name}`: {}", found.why))
+            })?;
             jobs.push(JobEntry { name, spec });
         }
         Ok(Self {

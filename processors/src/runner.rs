@@ -4,6 +4,7 @@
 
 mod key;
 mod past;
+mod preflight;
 
 pub(crate) use past::Index as JobIndex;
 pub use past::{PastJob, State};
@@ -59,6 +60,7 @@ pub fn run_pipeline(
     let pipeline = &pipeline.with_jobs(ctx)?;
     check_only(pipeline, options)?;
     let mut runner = Runner { ctx, pipeline, options, observer, results: BTreeMap::new() };
+    runner.check_first()?;
     let mut report = PipelineReport { jobs: Vec::new(), complete: true };
     for entry in &pipeline.jobs {
         let Some((info, outcome)) = runner.take(entry)? else { continue };
@@ -337,7 +339,7 @@ fn checked(output: Output) -> Result<Output, Error> {
 }
 
 /// Runs `work`; a panic becomes an error, so that it can be recorded.
-fn caught<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|payload| Err(Error::Panicked { message: message_of(&*payload) }))
 }

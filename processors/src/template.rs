@@ -4,6 +4,8 @@
 //! are two filters: `before('x')` gives what stands before the first `x`, or everything where there is none, and
 //! `after('x')` what follows it, or nothing.
 
+mod words;
+
 use crate::Error;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -11,6 +13,8 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, co
 use serde_json::Map;
 use std::collections::BTreeMap;
 
+/// The record as a whole, where it has no field of that name: `record["a b"]` is a field that is no name.
+const RECORD: &str = "record";
 /// Longest part of a template that is quoted in a message.
 const QUOTED_CHARS_MAX: usize = 60;
 /// Most field names that a message lists.
@@ -44,6 +48,10 @@ impl Templates {
     ) -> Result<String, Error> {
         let template = self.environment.get_template(name).expect("only names that were added are asked for");
         let values = Value::from(Serde(fields));
+        let values = match fields.contains_key(RECORD) {
+            true => values,
+            false => context! { record => Value::from(Serde(fields)), ..values },
+        };
         let values = match text {
             Some(text) if !fields.contains_key("text") => context! { text => text, ..values },
             _ => values,
@@ -53,7 +61,8 @@ impl Templates {
             if e.kind() != ErrorKind::UndefinedError {
                 return malformed(source, &e);
             }
-            let there = |field: &String| fields.contains_key(field) || (field == "text" && text.is_some());
+            let there =
+                |field: &String| fields.contains_key(field) || field == RECORD || (field == "text" && text.is_some());
             let mut missing: Vec<String> =
                 template.undeclared_variables(false).into_iter().filter(|f| !there(f)).collect();
             missing.sort();
@@ -64,7 +73,8 @@ impl Templates {
 
 /// Whether a template can be read at all.
 pub(crate) fn check(source: &str) -> Result<(), Error> {
-    Templates::new([("template", source)]).map(|_| ())
+    let templates = Templates::new([("template", source)])?;
+    words::unknown(source, &templates.environment).map_or(Ok(()), |error| Err(malformed(source, &error)))
 }
 
 fn environment() -> Environment<'static> {
@@ -96,7 +106,12 @@ fn short(source: &str) -> String {
 fn malformed(source: &str, error: &minijinja::Error) -> Error {
     let place = error.line().filter(|_| source.contains('\n')).map(|line| format!(" in its line {line}"));
     let why = format!("{}{}", error.detail().unwrap_or("it is malformed"), place.unwrap_or_default());
-    Error::Template { template: short(source), why: format!("{}: {why}", error.kind()) }
+    let right = match error.kind() {
+        ErrorKind::UnknownFilter => "; there are before, after and minijinja's own, such as trim, replace and lower",
+        ErrorKind::UnknownTest => "; there are minijinja's own, such as defined and none",
+        _ => "",
+    };
+    Error::Template { template: short(source), why: format!("{}: {why}{right}", error.kind()) }
 }
 
 fn undefined(source: &str, missing: &[String], fields: &Map<String, serde_json::Value>, has_text: bool) -> Error {
@@ -138,6 +153,9 @@ mod tests {
         assert_eq!(render("{{ n }}: {{ tags | join(',') }}\n", record.clone(), None).unwrap(), "7: a,b\n");
         assert_eq!(render("{{ text }}", json!({}), Some("doc")).unwrap(), "doc");
         assert_eq!(render("{{ text }}", json!({"text": "own"}), Some("doc")).unwrap(), "own");
+        let odd = json!({"a b": "spaced", "answers": [{"text": "first"}]});
+        assert_eq!(render("{{ record[\"a b\"] }} {{ answers[0].text }}", odd, None).unwrap(), "spaced first");
+        assert_eq!(render("{{ record }}", json!({"record": "own"}), None).unwrap(), "own");
         // What stands in a field is text and never a template.
         assert_eq!(render("{{ a }}", json!({"a": "{{ b }}"}), None).unwrap(), "{{ b }}");
         assert_eq!(render("{% if input %}{{ input }}{% else %}-{% endif %}", record, None).unwrap(), "-");
@@ -149,6 +167,29 @@ mod tests {
         let error = error.unwrap_err().to_string();
         assert!(error.contains("no field `respnse`"), "{error}");
         assert!(error.contains("its fields are question, response, text"), "{error}");
+        let error = render("{{ record['a c'] }}", json!({"a b": 1}), None).unwrap_err().to_string();
+        assert!(error.contains("does not have; its fields are a b"), "{error}");
+    }
+
+    #[test]
+    fn unknown_filters_and_tests_are_found_without_a_record() {
+        for (source, word) in [
+            ("{{ a | truncate(9) }}", "truncate"),
+            ("{% if b %}{{ a|trim | bogus }}{% endif %}", "bogus"),
+            ("{% for x in tags %}{% if x is strange %}{{ x }}{% endif %}{% endfor %}", "strange"),
+            ("{% filter shout %}{{ a }}{% endfilter %}", "shout"),
+            ("{% raw %}{{ a | x }}{% endraw %}{{ a | y }}", "y"),
+        ] {
+            let error = check(source).unwrap_err().to_string();
+            assert!(error.contains("unknown ") && error.contains(&format!(" {word} ")), "{source}: {error}");
+        }
+        for source in [
+            "{{ a | trim | before('| x') }}{# | x #}{% raw %}{{ a | x }}{% endraw %} | x",
+            "{{ \"}} \\\" | x\" ~ a.is | after('#') }}{% if a is not none and b is defined %}{% endif %}",
+            "{% filter upper %}{{ a }}{% endfilter %}{{ {'a': a | lower}.a }}",
+        ] {
+            check(source).unwrap_or_else(|error| panic!("{source}: {error}"));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod base_model;
 mod node;
 
+pub(crate) use base_model::VOCABULARY_MIN;
 pub use base_model::{BaseModel, Scratch};
 
 use cairn_schemas::Ref;
@@ -28,6 +29,11 @@ const TRAIN_KEYS: [&str; 8] = [
     "gradient_checkpointing",
     "mixed_precision",
 ];
+
+/// Whether a mapping with this key may be a training config.
+pub(crate) fn is_key(key: &str) -> bool {
+    FLAT_KEYS.contains(&key) || SECTION_KEYS.contains(&key)
+}
 
 /// A training config that can run.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,11 +2,11 @@
 
 mod common;
 
-use cairn_processors::Pipeline;
 use cairn_processors::dataset_reader::DatasetVersion;
 use cairn_processors::pipeline::{JobKind, JobSpec};
+use cairn_processors::{Pipeline, RunOptions, run_pipeline};
 use cairn_schemas::{Blake3, Event, Ref};
-use common::{Place, events, failure, gsm8k, of, summary, words};
+use common::{Place, Watcher, events, failure, gsm8k, of, summary, words};
 use std::collections::BTreeSet;
 
 /// Enough for every split and small enough for every test.
@@ -248,7 +248,6 @@ fn jobs_that_cannot_be_done_fail_with_what_would_be_right() {
         format!("project: p\njobs:\n  - name: docs\n    ingest: {{ author: a, access_policy: public, {settings} }}\n")
     };
     for (settings, said) in [
-        ("paths: [nowhere.jsonl]", "there is no file or folder at"),
         ("paths: [clip.mp4]", "not supported; supported: .jsonl"),
         ("paths: [bad.jsonl]", "kept no document: rejected: invalid_json 1; the first: bad.jsonl#L1"),
         ("paths: [plain.jsonl]", "its fields are question, answer; give the job a `text` template"),
@@ -262,14 +261,14 @@ fn jobs_that_cannot_be_done_fail_with_what_would_be_right() {
         Event::JobFailed(e) => Some((e.run, e.attempt)),
         _ => None,
     });
-    assert_eq!(failed.len(), 4, "each end is recorded");
+    assert_eq!(failed.len(), 3, "each end is recorded");
     // The same failing work again is another attempt of the same run.
     place.run(&ctx, &ingest("paths: [bad.jsonl]"));
     let after = of(&events(&ctx), |event| match event {
         Event::JobFailed(e) => Some((e.run, e.attempt)),
         _ => None,
     });
-    assert_eq!(after.last().unwrap(), &(failed[2].0, 2));
+    assert_eq!(after.last().unwrap(), &(failed[1].0, 2));
     let rejections = of(&events(&ctx), |event| match event {
         Event::DocumentRejected(e) if e.rule == "invalid_json" => Some(()),
         _ => None,
@@ -283,11 +282,12 @@ fn a_dataset_names_documents_of_parents_that_exist() {
     place.write("gsm8k/train.jsonl", problems());
     let ctx = place.open();
     let unknown = PIPELINE.replace("version: 1.0.0", "version: 1.0.0\n      parents: [\"ds://math/older@0.1.0\"]");
-    let why = failure(&place.run(&ctx, &unknown));
+    let why = run_pipeline(&ctx, &place.pipeline(&unknown), &RunOptions::default(), &Watcher::default());
+    let why = why.unwrap_err().to_string();
     assert!(why.contains("there is no dataset `ds://math/older@0.1.0`"), "{why}");
     let unknown_split = PIPELINE.replace("split: train, vocabulary", "split: training, vocabulary");
-    let why = failure(&place.run(&ctx, &unknown_split));
-    assert!(why.contains("no split `training`") && why.contains("train, validation, test"), "{why}");
+    let why = place.refused(&unknown_split);
+    assert!(why.contains("no split `training`") && why.contains("test, train, validation"), "{why}");
 }
 
 #[test]

@@ -103,6 +103,88 @@ fn too_little_to_split_is_said_and_runs() {
     run_data_jobs(&text);
 }
 
+fn squad() -> serde_json::Value {
+    let words = |n: usize, count: usize| {
+        let word = |w: usize| format!("word{}", (n * 41 + w * 13) % 1009);
+        (0..count).map(word).collect::<Vec<_>>().join(" ")
+    };
+    let paragraph = |n: usize| {
+        let question = |q: usize| {
+            let (asked, said) = (words(n * 7 + q, 9), words(n + q, 3));
+            serde_json::json!({"id": format!("{n}-{q}"), "question": asked, "answers": [{"text": said, "answer_start": q}]})
+        };
+        serde_json::json!({"context": words(n, 120), "qas": (0..5).map(question).collect::<Vec<_>>()})
+    };
+    let article = |a: usize| {
+        let paragraphs: Vec<_> = (0..4).map(|p| paragraph(a * 4 + p)).collect();
+        serde_json::json!({"title": format!("Article {a}"), "paragraphs": paragraphs})
+    };
+    serde_json::json!({"version": "1.1", "data": (0..10).map(article).collect::<Vec<_>>()})
+}
+
+#[test]
+fn questions_inside_paragraphs_are_found_with_what_they_are_about() {
+    let place = Place::new();
+    let text = init_pipeline(&[place.write("squad/train.json", squad().to_string())]).unwrap();
+    let pipeline = Pipeline::parse(&text, Path::new(".")).unwrap();
+    let (JobSpec::Ingest(questions), JobSpec::Ingest(contexts)) = (&pipeline.jobs[0].spec, &pipeline.jobs[1].spec)
+    else {
+        panic!("{text}")
+    };
+    assert_eq!(questions.records.as_deref(), Some("data.paragraphs.qas"));
+    assert_eq!(questions.text.as_deref(), Some("{{ question }}\n{{ answers[0].text }}"));
+    assert_eq!(
+        (contexts.records.as_deref(), contexts.text.as_deref()),
+        (Some("data.paragraphs"), Some("{{ context }}"))
+    );
+    assert!(text.contains("input: \"{{ context }}\"") && !text.contains("Look here first"), "{text}");
+    let report = run_data_jobs(&text);
+    assert_eq!(summary(&report, "train")["documents"], 200);
+    assert_eq!(summary(&report, "train-contexts")["documents"], 40);
+    assert_eq!(summary(&report, "corpus")["rows"], 240);
+}
+
+#[test]
+fn a_level_is_chosen_for_its_text_and_a_small_part_is_said() {
+    let place = Place::new();
+    let posts: Vec<_> = (0..30)
+        .map(|n| serde_json::json!({"heading": format!("A heading {n}"), "said": format!("some words about thing {n} ").repeat(9)}))
+        .collect();
+    let file = serde_json::json!([{"name": "A forum thread", "posts": posts}]).to_string();
+    let text = init_pipeline(&[place.write("forum.json", file)]).unwrap();
+    assert!(text.contains("records: \"posts\"") && text.contains("{{ said }}"), "{text}");
+    run_data_jobs(&text);
+
+    let line = |n: usize| {
+        let fields = serde_json::json!({"a note": format!("a short note {n}"), "raw\nlog": vec!["x1f"; 90]});
+        format!("{fields}\n")
+    };
+    let text = init_pipeline(&[place.write("notes.jsonl", (0..40).map(line).collect::<String>())]).unwrap();
+    assert!(
+        text.contains("Look here first: documents hold")
+            && text.contains(r#"Left out, with their bytes: "raw\nlog" ("#),
+        "{text}"
+    );
+    assert!(text.contains(r#"{{ record[\"a note\"] }}"#), "{text}");
+    run_data_jobs(&text);
+}
+
+#[test]
+fn tables_of_numbers_are_refused_with_their_columns() {
+    let place = Place::new();
+    let table = place.write(
+        "runs/loss.csv",
+        "step,learning_rate_peak,where\n1,0.0004,https://example.org/1\n2,0.0003,https://example.org/2\n",
+    );
+    for path in [table.clone(), place.path("runs")] {
+        let error = init_pipeline(&[path]).unwrap_err().to_string();
+        let expected = format!("{}: it holds no text worth training on", table.display());
+        assert!(error.contains(&expected), "{error}");
+        assert!(error.contains("step (number), learning_rate_peak (number), where (code or address)"), "{error}");
+        assert_eq!(error.matches("loss.csv").count(), 1, "{error}");
+    }
+}
+
 #[test]
 fn what_cannot_be_used_is_refused() {
     let place = Place::new();
@@ -110,6 +192,8 @@ fn what_cannot_be_used_is_refused() {
     assert!(error(&[]).contains("name 1 to"));
     assert!(error(&[place.path("none")]).contains("there is no file or folder"));
     assert!(error(&[place.write("a.mp4", "x")]).contains("not supported"));
-    assert!(error(&[place.write("n.jsonl", "{\"a\": 1, \"b\": 2}\n")]).contains("the fields are a, b"));
+    assert!(
+        error(&[place.write("n.jsonl", "{\"a\": 1, \"b\": 2}\n")]).contains("the fields are a (number), b (number)")
+    );
     assert!(error(&[place.write("e.jsonl", "")]).contains("no record could be read"));
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 
 const INGEST: &str = "  - name: docs\n    ingest: { paths: [a.md], author: a, access_policy: public }\n";
 
+const HEX: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
 fn with(job: &str) -> String {
     format!("project: p\njobs:\n{INGEST}{job}")
 }
@@ -52,6 +54,8 @@ fn what_is_wrong_is_named_with_its_place() {
             "  - name: base\n    train:\n      method: pretrain\n      dataset: ds://p/set@1.0.0\n      learning_rate: 1.0e-3\n{settings}"
         ))
     };
+    let scratch = |shape: &str| format!("      base_model: \"scratch:layers=1,width=16,feed_forward=8,{shape}\"\n");
+    let rows = "        - { from: docs, text: '{{ text }}', split: { train: 0.9, test: 0.1 } }\n";
     let cases: Vec<(String, &str, &str)> = vec![
         ("".into(), "pipeline:1:1", "the file is empty"),
         ("project: p\njobs:\n  - name: x\n   y: 1\n".into(), "pipeline:4:4", "did not find expected"),
@@ -131,8 +135,53 @@ fn what_is_wrong_is_named_with_its_place() {
             "pipeline:5:11",
             "give one",
         ),
-        (train("      base_model: \"scratch:layers=4\"\n"), "pipeline:5:11", "missing steps or epochs"),
-        (train("      steps: 3\n      base_model: \"scratch:layers=4\"\n"), "pipeline:5:11", "`tokenizer` is missing"),
+        (train(&scratch("heads=2")), "pipeline:5:11", "missing steps or epochs"),
+        (train(&format!("      steps: 3\n{}", scratch("heads=2"))), "pipeline:5:11", "`tokenizer` is missing"),
+        (train(&scratch("heads=3")), "pipeline:10:19", "`width` is 16, expected a multiple of twice `heads`"),
+        (train(&scratch("heads=16")), "pipeline:10:19", "`width` is 16, expected a multiple of twice `heads`"),
+        (train(&scratch("heads=2").replace("layers=1", "layers=0")), "pipeline:10:19", "`layers` is 0"),
+        (train(&scratch("heads=2,context=100000000")), "pipeline:10:19", "`context` is 100000000"),
+        (train(&scratch("heads=2,vocabulary=20")), "pipeline:10:19", "`vocabulary` is 20; a byte-level"),
+        (train(&scratch("heads=2").replace(",feed_forward=8", "")), "pipeline:10:19", "missing field `feed_forward`"),
+        (
+            train(&format!(
+                "{}      steps: 3\n      tokenizer: artifact:{HEX}\n      sequence_length: 99\n",
+                scratch("heads=2,context=48")
+            )),
+            "pipeline:5:11",
+            "job `base`: `sequence_length` is 99",
+        ),
+        (
+            train(&format!(
+                "{}      steps: 3\n      tokenizer: artifact:{HEX}\n  - name: tuned\n    train: {{ method: sft, base_model: base, dataset: ds://p/set@1.0.0, learning_rate: 1.0e-3, steps: 3, sequence_length: 49 }}\n",
+                scratch("heads=2,context=48")
+            )),
+            "pipeline:13:11",
+            "job `tuned`: `sequence_length` is 49",
+        ),
+        (
+            with("  - name: vocab\n    tokenizer: { dataset: ds://p/set@1.0.0, vocabulary: 10 }\n"),
+            "pipeline:6:",
+            "`vocabulary` is 10; expected 261",
+        ),
+        (
+            with("  - name: vocab\n    tokenizer: { dataset: docs, vocabulary: 300 }\n"),
+            "pipeline:6:27",
+            "`docs` is a job of kind ingest; name one of kind dataset here",
+        ),
+        (
+            format!(
+                "{}  - name: vocab\n    tokenizer: {{ dataset: set, split: tset, vocabulary: 300 }}\n",
+                dataset(rows)
+            ),
+            "pipeline:11:27",
+            "`set` has no split `tset`; its splits are test, train",
+        ),
+        (
+            dataset("        - { from: docs, text: '{{ text | truncate(9) }}', split: train }\n"),
+            "pipeline:5:11",
+            "unknown filter: filter truncate is unknown",
+        ),
         (train("      steps: -3\n"), "pipeline:10:", "expected a whole number from 1"),
         (train("      learning_rate: fast\n"), "pipeline:10:", "a second `learning_rate`"),
         (train("      clip_norm: 0\n"), "pipeline:10:", "expected a number above 0"),
@@ -215,12 +264,20 @@ fn files_that_are_no_pipeline_are_refused_by_name() {
     let error = refused(&place.write("broken.yaml", "project: p\njobs:\n  - name: x\n    ingest: { path: [a] }\n"));
     assert!(error.contains("broken.yaml:4:15: unknown field `path`"), "{error}");
     assert!(error.contains("in `ingest: { path: [a] }`"), "{error}");
+    // A training config is told by any of its keys.
+    for text in ["dataset_version: ds://p/set@1.0.0\nepochs: 1\n", "method: sft\ntrain: { epochs: 1 }\n"] {
+        let error = refused(&place.write("config.yaml", text));
+        assert!(error.contains("config.yaml") && error.contains("base_model is missing"), "{error}");
+    }
 }
 
 #[test]
 fn a_base_model_is_what_it_looks_like() {
     for (text, expected) in [
-        ("scratch:layers=2,width=8", BaseModel::Scratch("layers=2,width=8".into())),
+        (
+            "scratch:layers=2,width=8,heads=2,feed_forward=8",
+            BaseModel::Scratch("layers=2,width=8,heads=2,feed_forward=8".into()),
+        ),
         ("model://p/m@2", BaseModel::Ref("model://p/m@2".parse().unwrap())),
         ("./weights", BaseModel::Folder("./weights".into())),
     ] {

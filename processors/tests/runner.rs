@@ -101,11 +101,41 @@ fn only_some_jobs_can_be_run_once_their_inputs_are_there() {
     let watcher = Watcher::default();
     let error = run_pipeline(&ctx, &pipeline, &only(&["sets"]), &watcher).unwrap_err().to_string();
     assert!(error.contains("`sets`") && error.contains("its jobs are notes, set"), "{error}");
-    let report = run_pipeline(&ctx, &pipeline, &only(&["set"]), &watcher).unwrap();
-    assert_eq!(words(&report), ["failed"]);
-    assert!(failure(&report).contains("`notes`: it has not been completed"), "{}", failure(&report));
+    let exam = "  - name: vocabulary\n    tokenizer: { dataset: set, vocabulary: 300 }\n";
+    let longer = place.pipeline(&format!("{YAML}{exam}"));
+    let error = run_pipeline(&ctx, &longer, &only(&["vocabulary"]), &watcher).unwrap_err().to_string();
+    assert!(error.contains("job `vocabulary`: needs notes, set, not completed yet"), "{error}");
+    let error = run_pipeline(&ctx, &longer, &only(&["set", "vocabulary"]), &watcher).unwrap_err().to_string();
+    assert!(error.contains("job `set`: needs notes, not"), "{error}");
+    assert!(events(&ctx).is_empty());
     assert_eq!(words(&run_pipeline(&ctx, &pipeline, &only(&["notes"]), &watcher).unwrap()), ["done"]);
     assert_eq!(words(&run_pipeline(&ctx, &pipeline, &only(&["set"]), &watcher).unwrap()), ["skipped", "done"]);
+}
+
+#[test]
+fn what_is_not_there_is_told_before_the_first_job() {
+    let place = notes(5);
+    let ctx = place.open();
+    let vocabulary =
+        |dataset: &str| format!("  - name: vocabulary\n    tokenizer: {{ dataset: '{dataset}', vocabulary: 300 }}\n");
+    let later = "  - name: more\n    ingest: { paths: [notes, absent], author: a, access_policy: public }\n";
+    for (job, words) in [
+        (later.to_owned(), ["job `more`: there is no file or folder at", "absent"]),
+        (vocabulary("ds://p/set@2.0.0"), ["no dataset `ds://p/set@2.0.0`", "job `vocabulary` names it"]),
+        (vocabulary("ds://q/set@1.0.0"), ["no dataset `ds://q/set@1.0.0`", "job `vocabulary` names it"]),
+        (
+            "  - name: exam\n    evaluate: { subject: 'model://p/m@1', suite: s, dataset: set, split: train, tasks: [{ name: l, kind: perplexity }] }\n".to_owned(),
+            ["no model `model://p/m@1`", "job `exam` names it"],
+        ),
+    ] {
+        let pipeline = place.pipeline(&format!("{YAML}{job}"));
+        let error = run_pipeline(&ctx, &pipeline, &RunOptions::default(), &Watcher::default()).unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{job}: {error}");
+    }
+    assert!(events(&ctx).is_empty(), "nothing ran");
+    // What an earlier job makes need not be there yet.
+    let report = place.run(&ctx, &format!("{YAML}{}", vocabulary("ds://p/set@1.0.0")));
+    assert_eq!(words(&report), ["done", "done", "done"]);
 }
 
 #[test]

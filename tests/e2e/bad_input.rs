@@ -27,7 +27,7 @@ fn pipelines_are_refused_with_line_and_column() {
     run(&place, "").refuses(4, &["empty"]);
     place.cairn(&["run", "absent.yaml"]).refuses(3, &["absent.yaml"]);
     run(&place, "project: p\njobs:\n  - name: t\n    tokenizer: { dataset: \"ds://p/none@1.0.0\", vocabulary: 300 }\n")
-        .refuses(1, &["ds://p/none@1.0.0"]);
+        .refuses(3, &["ds://p/none@1.0.0", "`t`"]);
     let base = "project: p\njobs:\n  - name: t\n    train: { method: sft, base_model: mistral-7b, dataset: \"ds://p/n@1.0.0\", steps: 1, learning_rate: 0.1 }\n";
     run(&place, base).refuses(4, &["mistral-7b", "scratch:"]);
 }
@@ -35,7 +35,7 @@ fn pipelines_are_refused_with_line_and_column() {
 #[test]
 fn files_that_are_wrong_are_named_and_the_rest_is_kept() {
     let place = Place::new();
-    run(&place, &ingest("absent.jsonl")).refuses(1, &["absent.jsonl"]);
+    run(&place, &ingest("absent.jsonl")).refuses(4, &["absent.jsonl", "`docs`"]);
     place.write("data/empty.txt", "");
     place.write("data/latin1.txt", b"caf\xe9 au lait");
     place.write("data/picture.png", b"\x89PNG");
@@ -93,7 +93,8 @@ fn what_is_not_there_is_said() {
     place.cairn(&["ask", "none", "hello"]).refuses(3, &["deployment:none"]);
     place.cairn(&["verify", "nowhere"]).refuses(3, &["nowhere"]);
     let mistyped = crate::support::Place::new();
-    for args in [&["rebuild"][..], &["ask", "helper", "hello"], &["reproduce", "018f4e9a-7c3b-7def-8123-456789abcdef"]] {
+    for args in [&["rebuild"][..], &["ask", "helper", "hello"], &["reproduce", "018f4e9a-7c3b-7def-8123-456789abcdef"]]
+    {
         mistyped.cairn(args).refuses(3, &["no data directory"]);
     }
     assert!(!mistyped.data().exists(), "a mistyped --data makes no ledger");

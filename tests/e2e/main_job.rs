@@ -16,7 +16,7 @@ fn the_main_job_end_to_end() {
     assert_eq!(jobs["tuned"]["summary"]["parent"], jobs["base"]["run"]);
     asks_and_rolls_back(&place, &jobs);
     answers_questions(&place, &jobs);
-    proves_it(&place);
+    proves_it(&place, &jobs);
     rebuilds(&place);
 }
 
@@ -49,7 +49,9 @@ fn answers_questions(place: &Place, jobs: &serde_json::Map<String, serde_json::V
     assert!(plot.contains("30 points, first "), "{plot}");
     let best = place.json(&["best", "--task", "language", "--metric", "perplexity"]);
     assert_eq!(best["standings"].as_array().unwrap().len(), 2);
-    place.cairn(&["best", "--task", "language", "--metric", "perplexity", "--as-of", "2020-01-01"]).refuses(3, &["as of 2020"]);
+    place
+        .cairn(&["best", "--task", "language", "--metric", "perplexity", "--as-of", "2020-01-01"])
+        .refuses(3, &["as of 2020"]);
     let gates = place.events("gate_evaluated");
     let outcomes: Vec<_> = gates.iter().map(|e| e["data"]["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["block", "pass", "pass"]);
@@ -58,7 +60,14 @@ fn answers_questions(place: &Place, jobs: &serde_json::Map<String, serde_json::V
     assert!(again["compared"].as_array().unwrap().len() >= 3, "{again}");
 }
 
-fn proves_it(place: &Place) {
+fn proves_it(place: &Place, jobs: &serde_json::Map<String, serde_json::Value>) {
+    assert_eq!(place.json(&["verify"])["verdict"], "intact");
+    let weights = artifact_file(place, jobs["tuned"]["summary"]["weights"].as_str().unwrap());
+    let bytes = std::fs::read(&weights).unwrap();
+    std::fs::remove_file(&weights).unwrap();
+    let said = place.cairn(&["verify"]);
+    assert!(said.code == 5 && said.out.contains("not stored here: artifact:"), "{said:?}");
+    std::fs::write(&weights, bytes).unwrap();
     place.cairn(&["verify"]).ok();
     place.cairn(&["export", "deployment:helper", "--to", "bundle"]).ok();
     let alone = Place::new();
@@ -112,6 +121,12 @@ fn a_flipped_byte_is_found_with_its_position() {
     }
     std::fs::write(&segment, whole).unwrap();
     place.cairn(&["verify"]).ok();
+}
+
+/// Where an artifact's bytes lie.
+fn artifact_file(place: &Place, reference: &str) -> std::path::PathBuf {
+    let name = reference.strip_prefix("artifact:").unwrap();
+    walk(&place.data().join("artifacts")).into_iter().find(|p| p.file_name().is_some_and(|n| n == name)).unwrap()
 }
 
 fn flip(path: &std::path::Path) {

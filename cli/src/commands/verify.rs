@@ -6,8 +6,10 @@ use cairn_ledger::{Damage, VerifyOptions, VerifyReport};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// The file that says that a folder is an exported bundle.
-const BUNDLE_MARKER: &str = "bundle";
+/// Sources whose artifacts are always stored before they are named.
+const OWN_SOURCES: &str = "cairn://";
+/// Absent artifacts that are listed.
+const ABSENT_SHOWN: usize = 10;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -24,7 +26,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     if !dir.is_dir() {
         return Err(exit::not_found(format!("{} is no folder; name a data directory or a bundle", dir.display())));
     }
-    if dir.join(BUNDLE_MARKER).is_file() {
+    if cairn_ledger::looks_like_bundle(dir) {
         return bundle(globals, dir);
     }
     let options = VerifyOptions { artifacts: !args.no_artifacts, ..VerifyOptions::default() };
@@ -34,7 +36,12 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     } else {
         print(dir, &report, args.no_artifacts);
     }
-    Ok(ExitCode::from(if report.is_intact() { 0 } else { exit::DIFFERS }))
+    Ok(ExitCode::from(if report.is_intact() && !lost(&report) { 0 } else { exit::DIFFERS }))
+}
+
+/// Whether an artifact is gone that a job of Cairn's stored. Other producers may keep theirs elsewhere.
+fn lost(report: &VerifyReport) -> bool {
+    report.absent.iter().any(|absent| absent.source.starts_with(OWN_SOURCES))
 }
 
 fn bundle(globals: &Globals, dir: &Path) -> Outcome {
@@ -73,15 +80,18 @@ fn bundle(globals: &Globals, dir: &Path) -> Outcome {
 }
 
 fn print(dir: &Path, report: &VerifyReport, without_artifacts: bool) {
-    let verdict = if report.is_intact() { "intact" } else { "TAMPERED" };
-    say!("{verdict}: {}", dir.display());
+    say!("{}: {}", verdict(report).to_uppercase().replace("INTACT", "intact"), dir.display());
     for damage in &report.damage {
         say!("  {damage}");
     }
     for log in &report.logs {
         say!(
             "  log {}: {} events in {} frames, {} bytes, {} segments",
-            log.log, log.events, log.frames, log.bytes, log.segments
+            log.log,
+            log.events,
+            log.frames,
+            log.bytes,
+            log.segments
         );
         say!("    chain head {}", log.chain_head);
         say!("    tree root  {}", log.root);
@@ -95,10 +105,30 @@ fn print(dir: &Path, report: &VerifyReport, without_artifacts: bool) {
             say!("    {} bytes of a write that never ended follow; opening puts them aside", log.unfinished_bytes);
         }
     }
+    for absent in report.absent.iter().take(ABSENT_SHOWN) {
+        say!(
+            "  not stored here: artifact:{}, named by position {} of {} ({})",
+            absent.artifact,
+            absent.position,
+            absent.log,
+            absent.source
+        );
+    }
+    if report.absent_count > ABSENT_SHOWN as u64 {
+        say!("  … and {} more that are not stored here", report.absent_count - ABSENT_SHOWN as u64);
+    }
     if without_artifacts {
         say!("  artifacts were not read");
     } else {
         say!("  {} artifacts, {} bytes", report.artifacts, report.artifact_bytes);
+    }
+}
+
+fn verdict(report: &VerifyReport) -> &'static str {
+    match (report.is_intact(), lost(report)) {
+        (false, _) => "tampered",
+        (true, true) => "incomplete",
+        (true, false) => "intact",
     }
 }
 
@@ -111,9 +141,10 @@ fn json(dir: &Path, report: &VerifyReport) -> serde_json::Value {
         })
     };
     serde_json::json!({
-        "verdict": if report.is_intact() { "intact" } else { "tampered" }, "dir": dir,
+        "verdict": verdict(report), "dir": dir,
         "logs": report.logs.iter().map(log).collect::<Vec<_>>(),
         "artifacts": report.artifacts, "artifact_bytes": report.artifact_bytes,
+        "absent": report.absent.iter().map(absent_json).collect::<Vec<_>>(), "absent_count": report.absent_count,
         "damage": report.damage.iter().map(damage_json).collect::<Vec<_>>(),
     })
 }
@@ -122,5 +153,11 @@ fn damage_json(damage: &Damage) -> serde_json::Value {
     serde_json::json!({
         "log": damage.log, "position": damage.position, "file": damage.file, "offset": damage.offset,
         "expected": damage.expected, "found": damage.found,
+    })
+}
+
+fn absent_json(absent: &cairn_ledger::Absent) -> serde_json::Value {
+    serde_json::json!({
+        "artifact": absent.artifact, "log": absent.log, "position": absent.position, "source": absent.source,
     })
 }

@@ -30,12 +30,7 @@ pub(crate) fn label(context: &Context, reference: &str) -> String {
     if words.is_empty() { shown } else { format!("{shown}  ({})", words.join(", ")) }
 }
 
-pub(crate) fn lineage(
-    root: &Ref,
-    direction: Direction,
-    graph: &Graph,
-    label: &dyn Fn(&str) -> String,
-) -> String {
+pub(crate) fn lineage(root: &Ref, direction: Direction, graph: &Graph, label: &dyn Fn(&str) -> String) -> String {
     let mut children: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for edge in &graph.edges {
         let (parent, child) = match direction {

@@ -60,7 +60,12 @@ impl StoredFile for LockedFile {
 }
 
 fn opened(options: &OpenOptions, path: &Path) -> io::Result<Arc<dyn StoredFile>> {
-    Ok(Arc::new(OpenFile(options.open(path)?)))
+    let file = options.open(path)?;
+    // Linux opens a folder for reading, and some file systems give it a length of 0.
+    match file.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(Arc::new(OpenFile(file))),
+    }
 }
 
 impl Storage for FileSystem {

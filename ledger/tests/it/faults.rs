@@ -246,6 +246,41 @@ fn a_failed_sync_ends_the_writer_for_good() {
     assert_eq!(read_all(&ledger).len(), 2);
 }
 
+/// A log's creation fails at each of its operations in turn, and is finished by the same process or by the next.
+#[test]
+fn whichever_step_of_a_log_s_creation_fails_it_is_finished_later() {
+    let steps = |disk: &FaultyDisk, dir: &Path| {
+        let ledger = Ledger::open(dir, on(disk)).unwrap();
+        (disk.operations(), ledger)
+    };
+    let (dir, disk) = (in_memory(), FaultyDisk::sound());
+    let (before, ledger) = steps(&disk, dir.path());
+    append(&ledger, 0).unwrap();
+    let after = disk.operations();
+    assert!(after - before > 20, "{before} to {after}");
+    for at in before..after {
+        for done in [false, true] {
+            for reopen in [false, true] {
+                let (dir, disk) = (in_memory(), FaultyDisk::sound());
+                let (_, mut ledger) = steps(&disk, dir.path());
+                disk.set(Fault::Dies { at, done });
+                let failed = append(&ledger, 0).unwrap_err();
+                disk.set(Fault::None);
+                assert_intact(dir.path());
+                if reopen || matches!(failed, Error::OutcomeUnknown { .. }) {
+                    drop(ledger);
+                    ledger = Ledger::open(dir.path(), on(&disk)).unwrap();
+                }
+                append(&ledger, 0).unwrap();
+                append(&ledger, 1).unwrap();
+                drop(ledger);
+                let report = verify(dir.path(), &VerifyOptions::default()).unwrap();
+                assert!(report.is_intact() && report.logs[0].events == 2, "{at}, {done}, {reopen}: {report:?}");
+            }
+        }
+    }
+}
+
 /// Opens, appends over several segments, signs, closes; gives the ids that were acknowledged.
 fn scenario(dir: &Path, disk: &FaultyDisk) -> Vec<u64> {
     let mut acknowledged = Vec::new();
@@ -274,6 +309,11 @@ fn whichever_operation_the_disk_dies_at_nothing_acknowledged_is_lost() {
         for done in [false, true] {
             let dir = in_memory();
             let acknowledged = scenario(dir.path(), &FaultyDisk::new(Fault::Dies { at, done }));
+            // Before its marker stands, the directory is none yet.
+            if dir.path().join("ledger").exists() {
+                assert_intact(dir.path());
+                Ledger::open_read_only(dir.path()).unwrap_or_else(|e| panic!("died at {at}, {done}: {e}"));
+            }
             let ledger = Ledger::open(dir.path(), options()).unwrap_or_else(|e| panic!("died at {at}, {done}: {e}"));
             let found = ids(&read_all(&ledger));
             for id in &acknowledged {

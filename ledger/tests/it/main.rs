@@ -6,6 +6,7 @@ mod faults;
 mod golden;
 mod kill;
 mod locate;
+mod missing;
 mod model;
 mod recovery;
 mod sealing;

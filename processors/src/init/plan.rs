@@ -6,12 +6,19 @@ use crate::jobs::dataset::Assigner;
 use crate::pipeline::SplitSpec;
 use cairn_schemas::Ref;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes that one token stands for, about, with a vocabulary of 2,048 on English.
 const BYTES_A_TOKEN: u64 = 3;
-pub(super) const SEQUENCE_LENGTH: u64 = 256;
-pub(super) const BATCH_SIZE: u64 = 8;
+/// Tokens of a row; the longer one where questions with what they are about do not fit the shorter.
+const SEQUENCE_LENGTH: u64 = 256;
+const SEQUENCE_LENGTH_LONG: u64 = 512;
+/// Tokens of a batch, which decide how long a step takes.
+const BATCH_TOKENS: u64 = 2_048;
+/// Documents that hold a smaller share of what was given are worth a warning.
+const COVERED_SHARE_MIN: f64 = 0.2;
+/// Fields left out that the warning names, the largest first.
+const LEFT_OUT_NAMED_MAX: usize = 8;
 /// Steps that take one to two minutes on two cores, at 15,000 tokens a second.
 const PRETRAIN_STEPS_MAX: u64 = 600;
 const SFT_STEPS_MAX: u64 = 400;
@@ -49,6 +56,9 @@ pub(super) struct Plan {
     pub(super) splits: Splits,
     pub(super) documents: usize,
     pub(super) bytes: u64,
+    pub(super) small_parts: Vec<SmallPart>,
+    pub(super) sequence_length: u64,
+    pub(super) batch_size: u64,
     pub(super) vocabulary: u64,
     pub(super) pretrain_steps: u64,
     /// None where there are no pairs.
@@ -57,6 +67,17 @@ pub(super) struct Plan {
     pub(super) exam_split: &'static str,
     pub(super) exam_rows: usize,
     pub(super) answer: Option<Answer>,
+}
+
+/// A path of which documents hold only a small part.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SmallPart {
+    pub(super) path: PathBuf,
+    pub(super) taken: u64,
+    pub(super) bytes: u64,
+    /// The largest fields that nothing is made of, and how many more there are.
+    pub(super) left_out: Vec<(String, u64)>,
+    pub(super) more: usize,
 }
 
 /// What answers look like.
@@ -71,19 +92,24 @@ pub(super) struct Answer {
 impl Plan {
     pub(super) fn of(groups: Vec<Group>) -> Result<Self, Error> {
         let project = project_of(&groups);
+        let small_parts = small_parts(&groups);
+        let sequence_length = sequence_length(&groups);
         let groups = named(merged(groups));
         let documents = groups.iter().map(|group| group.kept.len()).sum();
         let bytes: u64 = groups.iter().flat_map(|group| &group.kept).map(|kept| kept.bytes).sum();
         let (splits, seed, exam_rows) = splits_of(&groups);
         let exam_split = if splits == Splits::All { "train" } else { "test" };
         let tokens = (bytes / BYTES_A_TOKEN).max(1);
-        let steps = |most: u64| (EPOCHS * tokens / (SEQUENCE_LENGTH * BATCH_SIZE)).clamp(STEPS_MIN, most);
+        let steps = |most: u64| (EPOCHS * tokens / BATCH_TOKENS).clamp(STEPS_MIN, most);
         let answer = answer_of(&groups);
         Ok(Self {
             project,
             seed,
             documents,
             bytes,
+            small_parts,
+            sequence_length,
+            batch_size: BATCH_TOKENS / sequence_length,
             vocabulary: match bytes {
                 0..20_000 => 512,
                 20_000..400_000 => 1_024,
@@ -123,7 +149,10 @@ fn shares(validation: f64, test: f64) -> SplitSpec {
 fn merged(groups: Vec<Group>) -> Vec<Group> {
     let mut out: Vec<Group> = Vec::new();
     for group in groups {
-        match out.iter_mut().find(|other| other.shape == group.shape && other.overlaps(&group)) {
+        match out
+            .iter_mut()
+            .find(|other| other.shape == group.shape && other.records == group.records && other.overlaps(&group))
+        {
             Some(other) => {
                 other.paths.extend(group.paths);
                 other.kept.extend(group.kept);
@@ -139,6 +168,38 @@ fn merged(groups: Vec<Group>) -> Vec<Group> {
         }
     }
     out
+}
+
+/// The paths of which little becomes a document, with what is left out.
+fn small_parts(groups: &[Group]) -> Vec<SmallPart> {
+    let mut origins: Vec<&PathBuf> = groups.iter().map(|group| &group.origin).collect();
+    origins.dedup();
+    let part = |origin: &PathBuf| {
+        let groups = || groups.iter().filter(|group| group.origin == *origin);
+        let taken: u64 = groups().flat_map(|group| &group.kept).map(|kept| kept.bytes).sum();
+        let bytes: u64 = groups().map(|group| group.source_bytes).sum();
+        let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
+        for (name, size) in groups().flat_map(|group| &group.left_out) {
+            *left_out.entry(name.clone()).or_default() += size;
+        }
+        let mut left_out: Vec<(String, u64)> = left_out.into_iter().collect();
+        left_out.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+        let more = left_out.len().saturating_sub(LEFT_OUT_NAMED_MAX);
+        left_out.truncate(LEFT_OUT_NAMED_MAX);
+        let is_small = (taken as f64) < COVERED_SHARE_MIN * bytes as f64;
+        is_small.then(|| SmallPart { path: origin.clone(), taken, bytes, left_out, more })
+    };
+    origins.into_iter().filter_map(part).collect()
+}
+
+/// So long that nine of ten exchanges fit, or as long as is quick enough.
+fn sequence_length(groups: &[Group]) -> u64 {
+    let mut exchanges: Vec<u64> = groups.iter().flat_map(|group| &group.exchange_bytes).copied().collect();
+    exchanges.sort_unstable();
+    match exchanges.get(exchanges.len() * 9 / 10) {
+        Some(long) if long / BYTES_A_TOKEN > SEQUENCE_LENGTH => SEQUENCE_LENGTH_LONG,
+        _ => SEQUENCE_LENGTH,
+    }
 }
 
 fn named(mut groups: Vec<Group>) -> Vec<Group> {

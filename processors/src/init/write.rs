@@ -1,7 +1,7 @@
 //! The text of the pipeline: every line that decides something has a comment that says why.
 
 use super::look::Group;
-use super::plan::{BATCH_SIZE, Plan, SEQUENCE_LENGTH, Splits};
+use super::plan::{Plan, SmallPart, Splits};
 use super::shape::Shape;
 use crate::pipeline::SplitSpec;
 use std::fmt::Write;
@@ -40,10 +40,36 @@ fn head(out: &mut String, plan: &Plan) {
     let _ = writeln!(
         out,
         "# Written by `cairn init` from {documents} documents ({bytes} bytes of text). Run it with `cairn run FILE`.\n\
-         # Jobs run in order; a job whose inputs and settings did not change is not run again.\n\
-         project: {project}   # part of every ref, such as ds://{project}/corpus@1.0.0\n\
+         # Jobs run in order; a job whose inputs and settings did not change is not run again."
+    );
+    for part in &plan.small_parts {
+        small_part(out, part);
+    }
+    let _ = writeln!(
+        out,
+        "project: {project}   # part of every ref, such as ds://{project}/corpus@1.0.0\n\
          seed: {seed}   # decides splits, initial weights and the order of training\n\
          jobs:"
+    );
+}
+
+/// A comment, so nothing of a name may end its line.
+fn small_part(out: &mut String, part: &SmallPart) {
+    let SmallPart { path, taken, bytes, left_out, more } = part;
+    let share = 100.0 * *taken as f64 / *bytes as f64;
+    let path = quoted(&path.display().to_string());
+    let _ =
+        writeln!(out, "#\n# Look here first: documents hold {taken} of the {bytes} bytes in {path} ({share:.1} %).");
+    let fields: Vec<String> = left_out.iter().map(|(name, size)| format!("{} ({size})", quoted(name))).collect();
+    if fields.is_empty() {
+        let _ = writeln!(out, "# What is missing was turned away as each ingest job below says.\n#");
+        return;
+    }
+    let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
+    let _ = writeln!(
+        out,
+        "# Left out, with their bytes: {}{more}.\n# Name them in the job's `text` template, or in `records` where they hold records, if they should be learned.\n#",
+        fields.join(", ")
     );
 }
 
@@ -55,6 +81,9 @@ fn ingest(out: &mut String, group: &Group) {
     let _ = writeln!(out, "  - name: {}\n    ingest:\n      paths:", group.name);
     for path in &group.paths {
         let _ = writeln!(out, "        - {}", quoted(&path.display().to_string()));
+    }
+    if let Some(records) = &group.records {
+        let _ = writeln!(out, "      records: {}   # where the records stand in the files", quoted(records));
     }
     let _ = writeln!(out, "      author: unknown            # who wrote them, where a record does not say");
     let _ = writeln!(out, "      access_policy: internal    # the tag of who may read them");
@@ -80,7 +109,7 @@ fn dataset(out: &mut String, plan: &Plan) {
     let _ = writeln!(out, "      rows:");
     for group in &plan.groups {
         let _ = writeln!(out, "        - from: {}", group.name);
-        if let Shape::Pair { instruction, input, output } = &group.shape {
+        if let Shape::Pair { instruction, input, output, .. } = &group.shape {
             let _ = writeln!(out, "          instruction: {}", quoted(instruction));
             if let Some(input) = input {
                 let _ = writeln!(out, "          input: {}", quoted(input));
@@ -111,21 +140,26 @@ fn train(out: &mut String, plan: &Plan) {
     let _ =
         writeln!(out, "\n  # A small decoder from nothing. More layers, width and steps learn more and take longer.");
     let _ = writeln!(out, "  - name: base\n    train:\n      method: pretrain           # every token of every text");
-    let _ = writeln!(out, "      base_model: \"scratch:layers=4,width=128,heads=2,feed_forward=352\"");
+    let _ = writeln!(
+        out,
+        "      base_model: \"scratch:layers=4,width=128,heads=2,feed_forward=352,context={}\"",
+        plan.sequence_length
+    );
     let _ = writeln!(out, "      tokenizer: vocabulary");
-    training(out, plan.pretrain_steps, "4.0e-3", "base");
+    training(out, plan, plan.pretrain_steps, "4.0e-3", "base");
     if let Some(steps) = plan.sft_steps {
         let _ = writeln!(out, "\n  # Goes on from the base model; the loss is on the answers only.");
         let _ = writeln!(out, "  - name: tuned\n    train:\n      method: sft\n      base_model: base");
-        training(out, steps, "2.0e-3", "tuned");
+        training(out, plan, steps, "2.0e-3", "tuned");
     }
 }
 
-fn training(out: &mut String, steps: u64, learning_rate: &str, register: &str) {
+fn training(out: &mut String, plan: &Plan, steps: u64, learning_rate: &str, register: &str) {
+    let Plan { batch_size, sequence_length, .. } = plan;
     let _ = writeln!(
         out,
-        "      dataset: corpus\n      split: train\n      steps: {steps}\n      batch_size: {BATCH_SIZE}\n      \
-         sequence_length: {SEQUENCE_LENGTH}\n      learning_rate: {learning_rate}\n      \
+        "      dataset: corpus\n      split: train\n      steps: {steps}\n      batch_size: {batch_size}\n      \
+         sequence_length: {sequence_length}\n      learning_rate: {learning_rate}\n      \
          schedule: {{ kind: cosine, warmup_steps: {}, final_fraction: 0.1 }}\n      \
          checkpoint_every: {}       # a killed run goes on from its last checkpoint\n      register: {register}",
         (steps / 10).clamp(1, 40),

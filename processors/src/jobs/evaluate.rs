@@ -99,8 +99,16 @@ fn output(spec: &EvaluateSpec, completed: &[EvaluationCompleted]) -> Output {
         completed.iter().map(|event| (event.task.clone(), summary(event))).collect();
     let (subject, dataset) =
         (completed.first().map(|event| &event.subject), completed.first().map(|event| &event.dataset));
-    let whole = json!({ "subject": subject, "dataset": dataset, "suite": spec.suite, "tasks": tasks });
+    let mut whole = json!({ "subject": subject, "dataset": dataset, "suite": spec.suite, "tasks": tasks });
+    let too_long: u64 = completed.iter().filter_map(prompts_too_long).sum();
+    if too_long > 0 {
+        whole["prompts_too_long"] = too_long.into();
+    }
     Output::new(outputs.collect(), whole)
+}
+
+fn prompts_too_long(event: &EvaluationCompleted) -> Option<u64> {
+    event.protocol.to_value().pointer("/rows/prompts_too_long")?.as_u64()
 }
 
 fn summary(event: &EvaluationCompleted) -> serde_json::Value {

@@ -12,14 +12,16 @@ mod steps;
 mod validation;
 
 pub(crate) use past::{DETERMINISTIC_METRICS, Past};
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Plan, parse_scratch};
 pub(crate) use record::metrics_of;
 pub(crate) use rows::example;
 pub(crate) use session::{Prepared, prepare};
+pub(crate) use settings::{SEQUENCE_LENGTH_DEFAULT, check};
 pub(crate) use steps::{Ended, Failure, Journal, Saved, Step};
 
 use crate::job::{Job, JobContext, Output, Resolved, Scope};
 use crate::pipeline::{JobKind, TrainSpec};
+use crate::runner::caught;
 use crate::{Error, cpu, provenance};
 use cairn_schemas::events::training::{
     CheckpointSaved, MetricValue, RunCancelled, RunCompleted, RunFailed, RunResumed, RunStarted,
@@ -68,7 +70,10 @@ fn train(job: &JobContext<'_>, plan: &Plan, past: &Past, settings: &Settings) ->
         record_started(job, plan, &session.trainer, &initial_weights, &data_order)?;
     }
     let mut recorder = Recorder::new(job, past, plan.steps);
-    let ended = session.run(plan, plan.steps, &|step| plan.checkpoint_due(step), job.cancel, &mut recorder);
+    // A panic too is recorded as the run's failure.
+    let due = |step| plan.checkpoint_due(step);
+    let ended = caught(|| Ok(session.run(plan, plan.steps, &due, job.cancel, &mut recorder)))
+        .unwrap_or_else(|error| Err(Failure { step: session.trainer.steps() + 1, error }));
     let (weights, last) = match ended {
         Ok(Ended::Finished { weights, last }) => (weights, last),
         Ok(Ended::Cancelled { step }) => {

@@ -35,7 +35,9 @@ pub(super) struct ConfigRun {
 /// Whether the text is a training config and no pipeline. Text that is neither is read as a pipeline, for its errors.
 pub(super) fn is_config(text: &str) -> bool {
     match serde_saphyr::from_str::<serde_json::Value>(text) {
-        Ok(serde_json::Value::Object(keys)) => keys.contains_key("base_model") && !keys.contains_key("jobs"),
+        Ok(serde_json::Value::Object(keys)) => {
+            !keys.contains_key("jobs") && keys.keys().any(|key| training_config::is_key(key))
+        }
         _ => false,
     }
 }

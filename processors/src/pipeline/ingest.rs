@@ -1,7 +1,7 @@
 //! Settings of an `ingest` job.
 
 use super::names;
-use crate::quality;
+use crate::{quality, readers};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +16,9 @@ const PATHS_MAX: usize = 1_000;
 pub struct IngestSpec {
     /// Files or folders, relative to the pipeline's folder.
     pub paths: Vec<PathBuf>,
+    /// Where records stand inside the files' JSON, as names of arrays: `data.paragraphs.qas`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<String>,
     /// Metadata of every document that does not carry its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
@@ -49,6 +52,7 @@ impl IngestSpec {
         if self.paths.is_empty() || self.paths.len() > PATHS_MAX {
             return Err(format!("`paths` names {} paths; name 1 to {PATHS_MAX} files or folders", self.paths.len()));
         }
+        self.reader_options().map_err(|why| format!("`records`: {why}"))?;
         if let Some(tag) = &self.language {
             crate::language::parse_tag(tag)
                 .ok_or_else(|| format!("`language` is `{tag}`; expected a BCP 47 tag such as en or pt-BR"))?;
@@ -57,6 +61,12 @@ impl IngestSpec {
             crate::template::check(template).map_err(|e| e.to_string())?;
         }
         self.quality.gates().map(|_| ()).map_err(|why| format!("`quality`: {why}"))
+    }
+
+    /// How its files are read; refused where `records` is no path.
+    pub fn reader_options(&self) -> Result<readers::Options, String> {
+        let records = self.records.as_deref().map(str::parse).transpose()?;
+        Ok(readers::Options { records, ..readers::Options::default() })
     }
 }
 

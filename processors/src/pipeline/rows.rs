@@ -1,6 +1,7 @@
 //! Settings of `dataset` and `tokenizer` jobs.
 
 use super::names::{self, JobRef, Target};
+use crate::training_config::VOCABULARY_MIN;
 use cairn_schemas::Ref;
 use semver::Version;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -9,6 +10,8 @@ use std::fmt;
 /// Most source jobs of one dataset, and most splits of one source.
 const ROWS_MAX: usize = 64;
 const SPLITS_MAX: usize = 16;
+/// Most entries of a tokenizer.
+const VOCABULARY_MAX: usize = 1 << 20;
 const SPLIT_NAME_BYTES_MAX: usize = 63;
 
 /// A dataset version to build: `ds://<project>/<the job's name>@<version>`.
@@ -157,8 +160,18 @@ pub struct TokenizerSpec {
     #[serde(default = "train_split")]
     pub split: String,
     /// Entries, the 256 bytes and the specials included.
-    #[serde(deserialize_with = "names::counted")]
+    #[serde(deserialize_with = "entries")]
     pub vocabulary: usize,
+}
+
+fn entries<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let entries = names::counted(from)?;
+    if (VOCABULARY_MIN as usize..=VOCABULARY_MAX).contains(&entries) {
+        return Ok(entries);
+    }
+    Err(de::Error::custom(format!(
+        "`vocabulary` is {entries}; expected {VOCABULARY_MIN} (every byte and special) to {VOCABULARY_MAX}"
+    )))
 }
 
 pub(super) fn train_split() -> String {

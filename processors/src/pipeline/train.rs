@@ -1,6 +1,8 @@
 //! Settings of a `train` job.
 
 use super::names::{self, JobRef, Pattern, Target};
+use crate::jobs::train::{self, SEQUENCE_LENGTH_DEFAULT, parse_scratch};
+use crate::training_config::VOCABULARY_MIN;
 use cairn_schemas::Ref;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_saphyr::Spanned;
@@ -176,6 +178,15 @@ fn check_scratch(settings: &str) -> Result<(), String> {
             return Err(format!("`{value}` is no value of `{}`; {right}", key.trim()));
         }
     }
+    // What the shape leaves to the tokenizer and the rows is given a value that fits.
+    let shape = parse_scratch(settings, VOCABULARY_MIN as usize, SEQUENCE_LENGTH_DEFAULT);
+    let entries = shape.map_err(|e| e.to_string())?.vocabulary;
+    if entries < VOCABULARY_MIN as usize {
+        return Err(format!(
+            "`vocabulary` is {entries}; a byte-level vocabulary has at least {VOCABULARY_MIN} entries, leave it out to \
+             have the tokenizer's"
+        ));
+    }
     Ok(())
 }
 
@@ -251,6 +262,18 @@ impl TrainSpec {
         if matches!(self.base_model, Some(BaseModel::Scratch(_))) && self.tokenizer.is_none() {
             return Err("`tokenizer` is missing; a model from scratch needs one, name a `tokenizer` job".to_owned());
         }
-        Ok(())
+        let scratch = match &self.base_model {
+            Some(BaseModel::Scratch(shape)) => Some(shape.as_str()),
+            _ => None,
+        };
+        self.check_with(scratch)
+    }
+
+    /// Whether steps can be taken; `scratch` is the shape of the model where the pipeline tells it.
+    pub(super) fn check_with(&self, scratch: Option<&str>) -> Result<(), String> {
+        if self.config.is_some() {
+            return Ok(());
+        }
+        train::check(self, scratch).map_err(|e| e.to_string())
     }
 }

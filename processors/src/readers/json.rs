@@ -6,9 +6,10 @@
 use super::input::{Checked, Input, Meter, Metered, Utf8Check};
 use super::jsonl::{bare, name_of};
 use super::{Broken, Options, Output, non_utf8_detail};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -39,6 +40,11 @@ pub(super) fn read(
         Looked::Empty => return Ok(()),
         Looked::Rejected { rule, line, detail } => return output.reject(rule, line, None, detail),
     };
+    if let (Place::Member(name), Some(below)) = (&plan.records, &mut output.below) {
+        debug_assert_eq!(below.first(), Some(name), "the path decides the member");
+        below.remove(0);
+        output.inherited = plain_members(path)?;
+    }
     let mut mark = [0; 3];
     let mut reader = input.reader();
     let read = read_up_to(&mut reader, &mut mark)?;
@@ -149,7 +155,10 @@ fn plan(found: Found, bytes: u64, options: &Options) -> Looked {
     let alone = members.len() == 1;
     let holds_records = |member: &Member| {
         let name = member.name.as_str();
-        let named = WRAPPERS.contains(&name) || (alone && !CONVERSATIONS.contains(&name));
+        let named = match &options.records {
+            Some(path) => path.steps()[0] == name,
+            None => WRAPPERS.contains(&name) || (alone && !CONVERSATIONS.contains(&name)),
+        };
         named && member.array.as_ref().is_some_and(|array| array.objects > 0)
     };
     let (mut arrays, others): (Vec<Member>, Vec<Member>) = members.into_iter().partition(holds_records);
@@ -172,7 +181,10 @@ fn plan(found: Found, bytes: u64, options: &Options) -> Looked {
         }
         _ => {
             let names: Vec<String> = arrays.into_iter().map(|member| member.name).collect();
-            let detail = format!("the object holds several arrays of records ({}); expected one", names.join(", "));
+            let detail = format!(
+                "the object holds several arrays of records ({}); expected one, or `records` naming one",
+                names.join(", ")
+            );
             rejected("ambiguous_records", detail)
         }
     }
@@ -436,7 +448,72 @@ impl<'de> Visitor<'de> for Records<'_, '_, '_> {
     }
 }
 
+/// The outermost object's members that are texts, numbers or booleans: records below it have them too.
+fn plain_members(path: &Path) -> Result<Map<String, Value>, Broken> {
+    let mut file = BufReader::with_capacity(256 << 10, File::open(path)?);
+    let mut mark = [0; 3];
+    let read = read_up_to(&mut file, &mut mark)?;
+    let before: &[u8] = if mark[..read] == *b"\xef\xbb\xbf" { &[] } else { &mark[..read] };
+    let mut parser = serde_json::Deserializer::from_reader(before.chain(file));
+    // The first pass saw that the file is whole; if it was changed since, the pass over the records says so.
+    let members = BTreeMap::<String, Plain>::deserialize(&mut parser).unwrap_or_default();
+    Ok(members.into_iter().filter_map(|(name, Plain(value))| Some((name, value?))).collect())
+}
+
+/// A text, number or boolean; anything else is passed over without being held.
+struct Plain(Option<Value>);
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(PlainVisitor)
+    }
+}
+
+struct PlainVisitor;
+
+impl<'de> Visitor<'de> for PlainVisitor {
+    type Value = Plain;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Plain, E> {
+        Ok(Plain(Some(value.into())))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Plain, E> {
+        Ok(Plain(Some(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Plain, E> {
+        Ok(Plain(Some(value.into())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Plain, E> {
+        Ok(Plain(Some(value.into())))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Plain, E> {
+        Ok(Plain(Some(value.into())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Plain, E> {
+        Ok(Plain(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Plain, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Plain(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Plain, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Plain(None))
+    }
+}
+
 /// A member's name inside a JSON pointer that is a URI fragment.
-fn pointer_part(name: &str) -> String {
+pub(super) fn pointer_part(name: &str) -> String {
     super::escaped(name.replace('~', "~0").replace('/', "~1").as_bytes())
 }

@@ -8,10 +8,13 @@ mod input;
 mod json;
 mod jsonl;
 mod markdown;
+pub(crate) mod nested;
 mod text;
 
 use cairn_schemas::{Blake3, Sha256, Timestamp};
 use input::Input;
+pub use nested::RecordPath;
+use nested::{Reached, descend};
 use serde_json::{Map, Value};
 use std::fs::Metadata;
 use std::io;
@@ -26,16 +29,18 @@ pub const DOCUMENT_BYTES_MAX: usize = 32 << 20;
 /// The kinds of file that are read, as their extensions.
 pub const SUPPORTED: &str = ".jsonl, .ndjson, .json, .csv, .tsv, .md, .markdown, .txt";
 
-/// What may be held in memory at once.
-#[derive(Clone, Copy, Debug)]
+/// Where records stand, and what may be held in memory at once.
+#[derive(Clone, Debug)]
 pub struct Options {
     pub line_bytes_max: usize,
     pub document_bytes_max: usize,
+    /// Below the outermost value of a JSON file (or the elements of its outermost array), or below each line or row.
+    pub records: Option<RecordPath>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { line_bytes_max: LINE_BYTES_MAX, document_bytes_max: DOCUMENT_BYTES_MAX }
+        Self { line_bytes_max: LINE_BYTES_MAX, document_bytes_max: DOCUMENT_BYTES_MAX, records: None }
     }
 }
 
@@ -56,7 +61,7 @@ pub struct Record {
     /// The document's text, for the kinds that are text.
     pub text: Option<String>,
     /// Path relative to what was given, as a URI reference, and where in the file: `#L12` is a line (JSONL, CSV),
-    /// `#/data/3` a JSON pointer (RFC 6901). A whole document has no fragment.
+    /// `#/data/3` a JSON pointer (RFC 6901), which follows the line where records stand inside one. A whole document has no fragment.
     pub source_uri: String,
     pub content_type: &'static str,
     /// When the file was last modified.
@@ -73,7 +78,7 @@ pub struct Rejected {
     pub offset: Option<u64>,
     /// `unsupported_kind`, `unreadable`, `empty_file`, `non_utf8`, `line_too_long`, `invalid_json`, `not_an_object`,
     /// `record_too_large`, `document_too_large`, `ambiguous_records`, `bad_header`, `wrong_field_count`,
-    /// `unclosed_quote` or `bad_front_matter`.
+    /// `unclosed_quote`, `bad_front_matter` or `no_records` (the path of records ends in nothing there).
     pub rule: &'static str,
     pub detail: String,
 }
@@ -111,6 +116,8 @@ pub enum Error {
     Unsupported { path: PathBuf, what: String },
     #[error("folder {} holds no files (hidden ones are not read); supported: {SUPPORTED}", path.display())]
     EmptyFolder { path: PathBuf },
+    #[error("`records: {records}` meets nothing in {}: {why}", path.display())]
+    NoRecords { path: PathBuf, records: RecordPath, why: String },
     #[error("cannot read {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -246,7 +253,19 @@ fn read_file(
 ) -> Result<(), Failure> {
     let content_type = kind.content_type();
     let modified = modified(metadata);
-    let mut output = Output { uri, content_type, modified, records: 0, rejected: 0, header: Map::new(), emit };
+    let below = options.records.as_ref().map(|path| path.steps().to_vec());
+    let mut output = Output {
+        uri,
+        content_type,
+        modified,
+        records: 0,
+        rejected: 0,
+        header: Map::new(),
+        below,
+        inherited: Map::new(),
+        missed: None,
+        emit,
+    };
     let io = |source| Failure::Read(Error::Io { path: path.to_owned(), source });
     let read = match kind {
         Kind::Jsonl => jsonl::read(&mut input, options, &mut output),
@@ -261,7 +280,10 @@ fn read_file(
     if digests.bytes == 0 {
         output.reject("empty_file", None, None, "the file is empty".to_owned()).map_err(|e| e.at(path))?;
     }
-    let Output { uri, records, rejected, header, .. } = output;
+    let Output { uri, records, rejected, header, missed, .. } = output;
+    if let (0, Some(why), Some(path_of)) = (records, missed, &options.records) {
+        return Err(Error::NoRecords { path: path.to_owned(), records: path_of.clone(), why }.into());
+    }
     summary.files += 1;
     summary.records += records;
     summary.rejected += rejected;
@@ -326,6 +348,12 @@ struct Output<'a, 'b> {
     records: u64,
     rejected: u64,
     header: Map<String, Value>,
+    /// Where records stand below what the file's kind takes for one.
+    below: Option<Vec<String>>,
+    /// Plain members of a JSON object around its array of records, where records are looked for below it.
+    inherited: Map<String, Value>,
+    /// Why the path met nothing, the first time.
+    missed: Option<String>,
     emit: &'a mut Emit<'b>,
 }
 
@@ -353,6 +381,23 @@ impl Broken {
 impl Output<'_, '_> {
     /// `fragment` is empty or begins with `#`.
     fn record(&mut self, fragment: &str, fields: Map<String, Value>, text: Option<String>) -> Result<(), Broken> {
+        let Some(below) = self.below.clone() else { return self.emit_record(fragment, fields, text) };
+        if text.is_some() {
+            let why = "the file is one document, without arrays; `records` is for JSON".to_owned();
+            return self.reject_at(fragment, "no_records", None, None, why);
+        }
+        let inherited = self.inherited.clone();
+        descend(fragment, fields, &below, &inherited, &mut |reached| match reached {
+            Reached::Record(fragment, fields) => self.emit_record(&fragment, fields, None),
+            Reached::NoObject(fragment, why) => self.reject_at(&fragment, "not_an_object", None, None, why),
+            Reached::Nothing(fragment, why) => {
+                self.missed.get_or_insert_with(|| why.clone());
+                self.reject_at(&fragment, "no_records", None, None, why)
+            }
+        })
+    }
+
+    fn emit_record(&mut self, fragment: &str, fields: Map<String, Value>, text: Option<String>) -> Result<(), Broken> {
         self.records += 1;
         let source_uri = format!("{}{fragment}", self.uri);
         let record = Record { fields, text, source_uri, content_type: self.content_type, modified: self.modified };

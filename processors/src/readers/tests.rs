@@ -181,7 +181,7 @@ fn json_of_other_shapes_is_named() {
 
 #[test]
 fn json_records_and_documents_are_bounded() {
-    let options = Options { line_bytes_max: 100, document_bytes_max: 1_000 };
+    let options = Options { line_bytes_max: 100, document_bytes_max: 1_000, records: None };
     let big = "x".repeat(500);
     let folder = Folder::of(&[
         ("a.json", format!("[{{\"a\":1}}, {{\"a\":\"{big}\"}}, {{\"a\":2}}]").as_bytes()),
@@ -357,4 +357,72 @@ fn the_sinks_error_ends_the_reading_and_comes_back() {
     }
     let missing = read_path(Path::new("/nonexistent/x.txt"), &Options::default(), &mut |_| Ok(()));
     assert_eq!(missing, Err(Mine::Reader));
+}
+
+/// What a path of records leads to, as place and fields.
+fn read_below(name: &str, bytes: &[u8], path: &str) -> Result<Vec<Item>, Error> {
+    let folder = Folder::of(&[(name, bytes)]);
+    let options = Options { records: Some(path.parse().unwrap()), ..Options::default() };
+    read_with(&folder.path(name), &options).map(|(items, _)| items)
+}
+
+#[test]
+fn a_path_of_arrays_leads_to_records_with_the_plain_fields_around_them() {
+    let squad = br#"{"version": 2, "data": [{"title": "T", "id": "a", "tags": ["x"], "paragraphs": [
+        {"context": "c1", "id": "p", "qas": [{"id": "q1", "question": "?", "answers": [{"text": "yes"}]}, 7]},
+        {"context": "c2", "qas": [{"id": "q2", "question": "!"}]}, {"context": "c3", "qas": []}]}], "licence": "x"}"#;
+    let items = read_below("s.json", squad, "data.paragraphs.qas").unwrap();
+    let found = records(&items);
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].0, "s.json#/data/0/paragraphs/0/qas/0");
+    // Of two outer names the nearer one has the shorter name, whatever their order.
+    let expected = json!({"id": "q1", "question": "?", "answers": [{"text": "yes"}], "context": "c1", "parent_id": "p",
+        "parent_parent_id": "a", "title": "T", "version": 2, "licence": "x"});
+    assert_eq!(found[0].1, expected);
+    assert_eq!((found[1].1["context"].clone(), found[1].1["parent_id"].clone()), (json!("c2"), json!("a")));
+    let rejected = rejections(&items);
+    let rules: Vec<_> = rejected.iter().map(|r| (r.0, r.2)).collect();
+    assert_eq!(
+        rules,
+        [("s.json#/data/0/paragraphs/0/qas/1", "not_an_object"), ("s.json#/data/0/paragraphs/2", "no_records")]
+    );
+    assert_eq!((file_read(&items).records, file_read(&items).rejected), (2, 2));
+}
+
+#[test]
+fn a_path_goes_through_objects_lines_and_outermost_arrays() {
+    let items = read_below("a.json", br#"{"body": {"n": 1, "rows": [{"t": "x"}]}}"#, "body.rows").unwrap();
+    assert_eq!(records(&items), [("a.json#/body/rows/0", json!({"t": "x", "n": 1}))]);
+    let items =
+        read_below("b.json", br#"[{"k": 1, "turns": [{"t": "x"}]}, {"turns": [{"t": "y"}]}]"#, "turns").unwrap();
+    let expected = [("b.json#/0/turns/0", json!({"t": "x", "k": 1})), ("b.json#/1/turns/0", json!({"t": "y"}))];
+    assert_eq!(records(&items), expected);
+    let items = read_below("c.jsonl", b"{\"k\":1,\"turns\":[{\"t\":\"x\"}]}\n{\"other\":2}\n", "turns").unwrap();
+    assert_eq!(records(&items), [("c.jsonl#L1/turns/0", json!({"t": "x", "k": 1}))]);
+    assert_eq!(rejections(&items)[0].2, "no_records");
+}
+
+#[test]
+fn a_path_that_meets_nothing_is_an_error_that_names_what_is_there() {
+    for (name, bytes, path, said) in [
+        (
+            "a.json",
+            &br#"{"data": [{"title": "t", "paragraphs": []}]}"#[..],
+            "data.sections",
+            "the keys there are title, paragraphs",
+        ),
+        ("a.json", br#"{"data": [{"title": "t"}], "version": 1}"#, "rows", "the keys there are data, version"),
+        ("a.json", br#"{"data": [{"title": "t"}]}"#, "data.title", "`title` is a string; expected an array of objects"),
+        ("a.json", br#"{"data": []}"#, "data", "the array `data` is empty"),
+        ("a.jsonl", b"{\"a\": 1}\n", "b", "the keys there are a"),
+        ("a.csv", b"a,b\n1,2\n", "a", "the other keys there are b"),
+    ] {
+        let error = read_below(name, bytes, path).unwrap_err().to_string();
+        assert!(error.contains(&format!("`records: {path}` meets nothing")) && error.contains(said), "{error}");
+    }
+    let items = read_below("a.txt", b"a text", "data").unwrap();
+    assert_eq!(rejections(&items)[0].2, "no_records");
+    for path in ["", "a..b", ".a"] {
+        assert!(path.parse::<RecordPath>().unwrap_err().contains("joined by dots"), "{path}");
+    }
 }

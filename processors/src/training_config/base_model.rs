@@ -11,7 +11,7 @@ const EXPECTED: &str = "use a registered model such as model://project/name@3, t
 /// The recipe of the demo: 1.07 M parameters.
 const SMALL: &str = "layers=4,width=128,heads=2,feed_forward=352,vocabulary=2048,context=256";
 /// A byte-level vocabulary holds every byte and the special tokens.
-const VOCABULARY_MIN: u32 = 261;
+pub(crate) const VOCABULARY_MIN: u32 = 261;
 
 /// What training starts from.
 #[derive(Clone, Debug, PartialEq)]

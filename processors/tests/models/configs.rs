@@ -77,6 +77,29 @@ fn from_scratch_a_config_needs_no_tokenizer_and_texts_are_scored() {
 }
 
 #[test]
+fn prompts_that_were_all_too_long_are_counted_and_what_was_measured_is_given() {
+    let dir = folder();
+    let ctx = open(dir.path());
+    let long = "instruction: \"{{ question }}".to_owned() + &" and nothing else".repeat(20);
+    let text = BASE.replace("instruction: \"{{ question }}", &long);
+    let exam = TUNED.split("  - name: base-exam").nth(1).unwrap().split("  - name: tuned-exam").next().unwrap();
+    let artifacts = dir.path().join("artifacts");
+    let options = RunOptions { artifacts_dir: Some(artifacts.clone()), ..RunOptions::default() };
+    let pipeline = Pipeline::parse(&format!("{text}  - name: base-exam{exam}"), dir.path()).unwrap();
+    let report = run_pipeline(&ctx, &pipeline, &options, &Quiet).unwrap();
+    assert_eq!(summary(&report, "base-exam")["prompts_too_long"], 12);
+    let evaluation = json(&artifacts.join("evaluations/base_v1/evaluation.json"));
+    let metrics = &evaluation["metrics"];
+    assert_eq!(metrics["quality_score"], 0.0);
+    assert!(metrics["latency_ms"].is_u64() && metrics["cost_per_1k_tokens"].is_f64(), "{metrics}");
+    assert!(
+        summary(&run(&ctx, dir.path(), &format!("{BASE}{TUNED}").replace("1.0.0", "1.1.0")), "base-exam")
+            .get("prompts_too_long")
+            .is_none()
+    );
+}
+
+#[test]
 fn an_exported_model_is_a_base_model() {
     let dir = folder();
     let ctx = open(dir.path());

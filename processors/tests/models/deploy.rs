@@ -3,7 +3,7 @@
 use crate::support::{BASE, TUNED, events, folder, open, outcome, pipeline, run};
 use cairn_processors::chat::Message;
 use cairn_processors::serving::Answerer;
-use cairn_processors::{JobOutcome, RunOptions, deployments, run_pipeline};
+use cairn_processors::{Error, JobOutcome, RunOptions, deployments, run_pipeline};
 use cairn_schemas::{Blake3, Event, Ref};
 
 const GATED: &str = r#"
@@ -103,19 +103,64 @@ fn what_no_gate_let_pass_is_not_deployed() {
 }
 
 #[test]
+fn a_model_whose_parts_are_gone_or_changed_is_not_promoted() {
+    let dir = folder();
+    let ctx = open(dir.path());
+    run(&ctx, dir.path(), &format!("{BASE}{TUNED}{}", GATED.split("  - name: second").next().unwrap()));
+    let tuned: Ref = "model://tiny/tuned@1".parse().unwrap();
+    let registered = events(&ctx).into_iter().find_map(|r| match r.event {
+        Event::VersionRegistered(event) if event.model == tuned => Some(event),
+        _ => None,
+    });
+    let registered = registered.unwrap();
+    let promotions = || events(&ctx).iter().filter(|r| matches!(r.event, Event::Promoted(_))).count();
+    for (part, artifact) in [("weights", registered.weights.unwrap()), ("tokenizer", registered.tokenizer.unwrap())] {
+        let Ref::Artifact(digest) = &artifact else { panic!("{artifact}") };
+        let path = ctx.ledger().artifacts(ctx.tenant()).path(digest);
+        let whole = std::fs::read(&path).unwrap();
+        let aside = dir.path().join("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        for broken in [None, Some(&whole[..whole.len() / 2])] {
+            if let Some(bytes) = broken {
+                std::fs::write(&path, bytes).unwrap();
+            }
+            let error = deployments::promote(&ctx, "helper", &tuned, None).unwrap_err().to_string();
+            assert!(error.contains(&format!("the {part} of `{tuned}`")), "{error}");
+            // Weights that are gone are made again by their job before any deployment; cut ones are found by it.
+            if broken.is_some() {
+                let text = format!("{BASE}{TUNED}{GATED}");
+                let report =
+                    run_pipeline(&ctx, &pipeline(dir.path(), &text), &RunOptions::default(), &cairn_processors::Quiet);
+                let report = report.unwrap();
+                assert!(matches!(outcome(&report, "second").1, JobOutcome::Failed { .. }), "{part}: {report:?}");
+            }
+            assert_eq!(promotions(), 1, "{part}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+    }
+    assert_eq!(deployments::promote(&ctx, "helper", &tuned, None).unwrap().model, tuned);
+}
+
+#[test]
 fn sampling_and_messages_are_checked_before_anything_is_recorded() {
     let dir = folder();
     let ctx = open(dir.path());
     run(&ctx, dir.path(), &format!("{BASE}{TUNED}{GATED}"));
     let answerer = Answerer::new(ctx.clone());
     let hot = cairn_gpu::Sampling { temperature: f32::NAN, ..greedy() };
+    let none = cairn_gpu::Sampling { top_k: Some(0), ..greedy() };
+    let wide = cairn_gpu::Sampling { top_p: Some(1.5), ..greedy() };
     for (messages, sampling, why) in [
         (vec![Message::user("x")], hot, "`temperature` is NaN"),
+        (vec![Message::user("x")], none, "`top_k` is 0"),
+        (vec![Message::user("x")], wide, "`top_p` is 1.5"),
         (vec![], greedy(), "0 messages"),
         (vec![Message::user("plus ".repeat(99))], greedy(), "reads at most"),
     ] {
-        let error = answerer.answer("helper", &messages, &sampling, None).unwrap_err().to_string();
-        assert!(error.contains(why), "{error}");
+        let error = answerer.answer("helper", &messages, &sampling, None).unwrap_err();
+        let of_what_was_asked = matches!(error, Error::Refused { .. } | Error::Gpu(cairn_gpu::Error::Invalid { .. }));
+        assert!(of_what_was_asked && error.to_string().contains(why), "{error}");
     }
     assert!(!events(&ctx).iter().any(|r| matches!(r.event, Event::ResponseGenerated(_))));
 }

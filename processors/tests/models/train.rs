@@ -1,6 +1,8 @@
 //! What a run records, and what it refuses.
 
-use crate::support::{BASE, TUNED, checkpoints, events, folder, open, outcome, pipeline, run, run_of, steps, summary};
+use crate::support::{
+    AtStep, BASE, TUNED, checkpoints, events, folder, open, outcome, pipeline, run, run_of, steps, summary,
+};
 use cairn_processors::{JobOutcome, RunOptions, run_pipeline};
 use cairn_schemas::{Event, Ref};
 
@@ -93,10 +95,11 @@ fn what_cannot_be_trained_is_refused_by_name_and_recorded() {
     let ctx = open(dir.path());
     run(&ctx, dir.path(), BASE);
     for (from, to, why) in [
-        ("split: train, vocabulary", "split: training, vocabulary", "has no split `training`"),
-        ("sequence_length: 48", "sequence_length: 99", "`sequence_length` is 99"),
-        ("      register: base", "      register: base\n      split: absent", "has no split `absent`"),
-        ("heads=2", "heads=3", "`width` is 32"),
+        (
+            "dataset: corpus, split: train, v",
+            "dataset: ds://tiny/corpus@1.0.0, split: absent, v",
+            "has no split `absent`",
+        ),
         ("context=48\"", "context=48,vocabulary=270\"", "the model's `vocabulary` is 270"),
     ] {
         assert!(BASE.contains(from), "{from}");
@@ -107,6 +110,25 @@ fn what_cannot_be_trained_is_refused_by_name_and_recorded() {
         let recorded = events(&ctx).into_iter().any(|r| matches!(r.event, Event::JobFailed(e) if e.run == info.run));
         assert!(recorded, "{to}");
     }
+}
+
+#[test]
+fn a_panic_while_training_fails_the_run_too() {
+    let dir = folder();
+    let ctx = open(dir.path());
+    let observer = AtStep { job: "base", step: 3, then: &|| panic!("gave up"), seen: Default::default() };
+    let report = run_pipeline(&ctx, &pipeline(dir.path(), BASE), &RunOptions::default(), &observer).unwrap();
+    let Some((info, JobOutcome::Failed { error })) = report.jobs.last() else { panic!("{report:?}") };
+    assert!(error.chain().contains("panicked: gave up"), "{}", error.chain());
+    let failed = events(&ctx).into_iter().find_map(|r| match r.event {
+        Event::RunFailed(event) if event.run == info.run => Some(event),
+        _ => None,
+    });
+    assert!(failed.unwrap().error.contains("panicked: gave up"));
+    assert_eq!(steps(&ctx, info.run).len(), 3, "the steps before it are recorded");
+    // It goes on from where it was.
+    let report = run(&ctx, dir.path(), BASE);
+    assert_eq!((run_of(&report, "base"), outcome(&report, "base").0.attempt), (info.run, 2));
 }
 
 #[test]

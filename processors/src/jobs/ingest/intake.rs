@@ -96,7 +96,7 @@ impl<'a> Intake<'a> {
         self.open(source, &path)?;
         let mut counts = Counts::default();
         let first_shard = self.shards.len();
-        let options = readers::Options::default();
+        let options = self.spec.reader_options().map_err(|why| Error::refused("`records`", why))?;
         readers::read_path::<Error>(&path, &options, &mut |item| {
             self.job.check_cancelled()?;
             match item {
@@ -321,5 +321,5 @@ fn rules(spec: &IngestSpec) -> Value {
             json!({ "exact": true, "jaccard_above": jaccard, "shingle_words": crate::dedup::SHINGLE_WORDS, "scope": "the documents of this job" })
         }
     };
-    json!({ "redact": spec.redact, "dedup": dedup, "quality": spec.quality, "text": spec.text })
+    json!({ "redact": spec.redact, "dedup": dedup, "quality": spec.quality, "text": spec.text, "records": spec.records })
 }

@@ -6,14 +6,14 @@ use crate::dataset_reader::{DatasetVersion, Row};
 use crate::job::{JobContext, Resolved, Scope};
 use crate::model::{Model, load_tokenizer};
 use crate::pipeline::{BaseModel, Method, ScheduleKind, ScheduleSpec, Target, TrainSpec};
-use crate::{Error, model_folder};
+use crate::{Error, model_folder, training_config};
 use cairn_gpu::{Decay, DecoderConfig, Device, Loader, Schedule, Tokenizer, TrainOptions};
 use cairn_schemas::{Blake3, Ref};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Tokens of a row where neither the job nor the model says.
-const SEQUENCE_LENGTH_DEFAULT: usize = 256;
+pub(crate) const SEQUENCE_LENGTH_DEFAULT: usize = 256;
 /// Entries of a tokenizer that a training config leaves to be made.
 const VOCABULARY_DEFAULT: usize = 2048;
 /// Split that is scored at checkpoints where the version has it.
@@ -49,6 +49,20 @@ pub(super) struct Settings {
     pub(super) gpus: Option<u32>,
     /// The training config that gave some of it: its digest, and itself.
     pub(super) config: Option<(Blake3, serde_json::Value)>,
+}
+
+/// Refuses what no step could be taken with, as far as the settings alone tell. `scratch` is the shape of the model,
+/// where it or one it goes back to is made from scratch in the same pipeline.
+pub(crate) fn check(spec: &TrainSpec, scratch: Option<&str>) -> Result<(), Error> {
+    let settings = Settings::of_spec(spec)?;
+    if let Length::Steps(steps) = settings.length {
+        schedule(&settings, steps).validate()?;
+    }
+    let Some(scratch) = scratch else { return Ok(()) };
+    let vocabulary = training_config::VOCABULARY_MIN as usize;
+    let context = settings.sequence_length.unwrap_or(SEQUENCE_LENGTH_DEFAULT);
+    let architecture = parse_scratch(scratch, vocabulary, context)?;
+    Ok(settings.options(settings.sequence_length.unwrap_or(architecture.context)).validate(&architecture)?)
 }
 
 /// The base model as refs.
@@ -168,14 +182,7 @@ impl Settings {
                 format!("the model's `vocabulary` is {}; it must be at least as large", architecture.vocabulary),
             ));
         }
-        let options = TrainOptions {
-            rows_per_micro_batch: self.batch_size / self.micro_batches,
-            micro_batches: self.micro_batches,
-            sequence_length,
-            weight_decay: self.weight_decay,
-            clip_norm: self.clip_norm,
-            ..TrainOptions::default()
-        };
+        let options = self.options(sequence_length);
         let steps = self.steps(&rows, method, &loaded, &options, job.scope.seed)?;
         let has_validation =
             self.split != VALIDATION_SPLIT && dataset.split(VALIDATION_SPLIT).is_ok_and(|s| s.rows > 0);
@@ -200,6 +207,17 @@ impl Settings {
         };
         plan.validate()?;
         Ok(plan)
+    }
+
+    fn options(&self, sequence_length: usize) -> TrainOptions {
+        TrainOptions {
+            rows_per_micro_batch: self.batch_size / self.micro_batches,
+            micro_batches: self.micro_batches,
+            sequence_length,
+            weight_decay: self.weight_decay,
+            clip_norm: self.clip_norm,
+            ..TrainOptions::default()
+        }
     }
 
     /// Where weights, their shape and the tokenizer come from.
