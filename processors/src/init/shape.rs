@@ -114,8 +114,8 @@ impl Shape {
                 let about = input.as_ref().map(|input| format!(" about `{}`", name(input))).unwrap_or_default();
                 let apart = match apart {
                     true => {
-                        "; what is asked about repeats and is no part of the document: questions about one may\n  \
-                             # stand in different splits, and pretraining reads it below"
+                        ".\n  # What is asked about repeats: it is a document of its own, in the next job, and no part of these. \
+                         Questions about\n  # one may stand in different splits"
                     }
                     false => "",
                 };
