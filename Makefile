@@ -28,7 +28,7 @@ check: ## formatting, lints, layering, doc tests, licences
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
-	@PATH="$(CURDIR)/.cache/tools/bin:$$PATH" $(CARGO) deny --offline --locked check licenses bans sources
+	@PATH="$(CURDIR)/.cache/tools/bin:$$PATH" $(CARGO) deny --locked check licenses bans sources
 
 bench: setup ## figures, each beside the machine's own limit
 	@$(CARGO) bench --locked -p cairn-ledger --bench append

@@ -133,7 +133,7 @@ def main():
         transcripts(cairn, summary[who])
 
     heading("Ask it")
-    cairn.show("ask", "math-helper", QUESTION)
+    cairn.show("ask", "math-helper", QUESTION, "--temperature", 0.7, "--top-p", 0.9, "--seed", 17)
 
     heading("Curves, and the best on a task")
     cairn.show("curves", jobs["base"]["run"], lines=24)
