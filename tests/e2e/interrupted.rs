@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const STEPS: u32 = 400;
+const STEPS: u32 = 1500;
 
 /// Waits until training is well under way.
 fn wait_for_checkpoint(place: &Place) {
