@@ -12,6 +12,9 @@ const CONTENT_KEY_CONTEXT: &str = "cairn v1 content mac key";
 
 pub(crate) const SALT_BYTES: usize = 32;
 
+/// The extension attribute of a replacement that names the request on which it was made.
+pub(crate) const REDACTED_BY: &str = "redactedby";
+
 /// Whether a record holds what the entry committed to, or what was put in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordKind {

@@ -5,7 +5,7 @@ use crate::checkpoint::SignedCheckpoint;
 use crate::entry::{self, Entry};
 use crate::error::{Error, Mismatch};
 use crate::frame::Frame;
-use crate::payload::{Record, RecordKind};
+use crate::payload::{REDACTED_BY, Record, RecordKind};
 use crate::scan::check_record;
 use crate::segment::frames::{FrameAt, FramesFile};
 use crate::segment::writer::SegmentStart;
@@ -84,8 +84,13 @@ pub(crate) fn one(
 }
 
 fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
-    let stored = StoredPayload::decode(record.bytes)?;
+    let mut stored = StoredPayload::decode(record.bytes)?;
+    let redacted_by = match record.kind {
+        RecordKind::Replacement => stored.extensions.remove(REDACTED_BY),
+        RecordKind::Original => None,
+    };
     Ok(Recorded {
+        redacted_by,
         position: entry.position,
         recorded_at: entry.recorded_at,
         stream_version: entry.stream_version,

@@ -61,6 +61,7 @@ pub(crate) fn recorded(position: u64, event: impl Into<Event>) -> Recorded {
         extensions: Default::default(),
         used: links.used,
         produced: links.produced,
+        redacted_by: None,
         event,
     }
 }

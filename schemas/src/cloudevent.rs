@@ -14,9 +14,13 @@ pub const STRUCTURED: &str = "application/cloudevents+json";
 pub const BATCH: &str = "application/cloudevents-batch+json";
 
 /// What the ledger itself says of an event: a producer cannot.
-const LEDGERS_OWN: [&str; 4] = ["position", "recordedtime", "streamversion", "tenant"];
+const LEDGERS_OWN: [&str; 5] = ["position", "recordedtime", "redactedby", "streamversion", "tenant"];
 /// Sources of Cairn's own jobs: an event from outside cannot pass for one of theirs.
 const OWN_SOURCES: &str = "cairn://";
+
+/// What the ledger does itself and then says: with these from outside, anybody could authorise an erasure.
+const LEDGERS_OWN_FACTS: [&str; 3] =
+    ["cairn.governance.subject_erased.", "cairn.governance.payloads_redacted.", "cairn.governance.log_continued."];
 
 /// Longest text of one attribute, in bytes.
 const ATTRIBUTE_BYTES_MAX: usize = 4096;
@@ -70,6 +74,9 @@ impl Attributes {
         }
         let event_type = self.required("type")?;
         let (source, id) = (self.required("source")?, self.required("id")?);
+        if LEDGERS_OWN_FACTS.iter().any(|own| event_type.starts_with(own)) {
+            return Err(wrong(format!("type `{}` is recorded by Cairn alone, when it does so", quoted(&event_type))));
+        }
         if source.starts_with(OWN_SOURCES) {
             return Err(wrong(format!("source `{}` is reserved for Cairn's own jobs; name your own", quoted(&source))));
         }
@@ -205,7 +212,7 @@ fn percent_decoded(name: &str, value: &str) -> Result<String, Error> {
 
 impl Recorded {
     /// The event as a CloudEvent in JSON structured mode. What the ledger adds stands in extension attributes:
-    /// `position`, `recordedtime`, `streamversion`.
+    /// `position`, `recordedtime`, `streamversion`, and `redactedby` where free text was replaced.
     pub fn to_cloudevent(&self) -> String {
         let mut out = serde_json::Map::new();
         let mut put = |name: &str, value: serde_json::Value| out.insert(name.to_owned(), value);
@@ -227,6 +234,9 @@ impl Recorded {
         put("position", self.position.to_string().into());
         put("recordedtime", self.recorded_at.to_string().into());
         put("streamversion", self.stream_version.to_string().into());
+        if let Some(request) = &self.redacted_by {
+            put("redactedby", request.as_str().into());
+        }
         let head = serde_json::to_string(&out).expect("text serialises");
         // The data is spliced in as it is, so that free-form JSON keeps its own text.
         format!("{},\"data\":{}}}", &head[..head.len() - 1], self.event.to_json())

@@ -96,5 +96,7 @@ pub struct Recorded {
     pub extensions: BTreeMap<String, String>,
     pub used: Vec<Ref>,
     pub produced: Vec<Ref>,
+    /// The request on which its free text was replaced; `None` where the event is as its producer sent it.
+    pub redacted_by: Option<String>,
     pub event: Event,
 }

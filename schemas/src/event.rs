@@ -141,9 +141,11 @@ events! {
     0x0804 v 1 "cairn.governance.access_denied.v1" AccessDenied(governance::AccessDenied),
     0x0805 v 1 "cairn.governance.export_produced.v1" ExportProduced(governance::ExportProduced),
     0x0806 v 1 "cairn.governance.erasure_requested.v1" ErasureRequested(governance::ErasureRequested),
-    0x0807 v 1 "cairn.governance.subject_erased.v1" SubjectErased(governance::SubjectErased),
+    0x0807 v 2 "cairn.governance.subject_erased.v2" SubjectErased(governance::SubjectErased),
     0x0808 v 1 "cairn.governance.legal_hold_placed.v1" LegalHoldPlaced(governance::LegalHoldPlaced),
     0x0809 v 1 "cairn.governance.legal_hold_lifted.v1" LegalHoldLifted(governance::LegalHoldLifted),
+    0x080a v 1 "cairn.governance.payloads_redacted.v1" PayloadsRedacted(governance::PayloadsRedacted),
+    0x080b v 1 "cairn.governance.log_continued.v1" LogContinued(governance::LogContinued),
 
     0x0901 v 1 "cairn.cost.recorded.v1" CostRecorded(cost::CostRecorded),
 

@@ -4,8 +4,9 @@
 //! `From<old> for new`, and add a line to `olds!`. Stored bytes are never rewritten.
 
 use crate::event::parse_data;
+use crate::events::governance::SubjectErased;
 use crate::events::training::{MetricValue, StepLogged};
-use crate::{Error, Event, Real, RunId, TypeCode, encoding};
+use crate::{Blake3, Error, Event, Real, Ref, RunId, TypeCode, encoding};
 
 /// `cairn.training.step_logged.v1`: one loss, no attempt.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
@@ -30,6 +31,38 @@ impl From<StepLoggedV1> for StepLogged {
     }
 }
 
+/// `cairn.governance.subject_erased.v1`: artifacts by their number alone, no keys, no basis.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, bincode::Encode, bincode::Decode)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectErasedV1 {
+    pub request: String,
+    pub data_subject: Blake3,
+    #[serde(default)]
+    pub models: Vec<Ref>,
+    pub events: u64,
+    #[serde(default)]
+    pub artifacts: u64,
+}
+
+impl From<SubjectErasedV1> for SubjectErased {
+    fn from(old: SubjectErasedV1) -> Self {
+        SubjectErased {
+            request: old.request,
+            data_subject: old.data_subject,
+            basis: String::new(),
+            page: 1,
+            pages: 1,
+            keys: Vec::new(),
+            models: old.models,
+            documents: Vec::new(),
+            artifacts: Vec::new(),
+            events: old.events,
+            artifact_count: old.artifacts,
+            vault_backups_expire_at: None,
+        }
+    }
+}
+
 macro_rules! olds {
     ($($code:literal v $version:literal $name:literal $old:ty => $new:ty,)*) => {
         pub(crate) fn decode(code: TypeCode, bytes: &[u8]) -> Result<Event, Error> {
@@ -49,6 +82,7 @@ macro_rules! olds {
 
 olds! {
     0x0302 v 1 "cairn.training.step_logged.v1" StepLoggedV1 => StepLogged,
+    0x0807 v 1 "cairn.governance.subject_erased.v1" SubjectErasedV1 => SubjectErased,
 }
 
 #[cfg(test)]
@@ -75,6 +109,17 @@ mod tests {
         let event = Event::from_json("cairn.training.step_logged.v1", &data).unwrap();
         let Event::StepLogged(step) = event else { panic!() };
         assert!(step.metrics[0].value.0.is_nan());
+    }
+
+    #[test]
+    fn an_erasure_of_the_first_version_keeps_its_counts() {
+        let digest = "07".repeat(32);
+        let data = format!(r#"{{"request":"r1","data_subject":"{digest}","events":4,"artifacts":3}}"#);
+        let event = Event::from_json("cairn.governance.subject_erased.v1", &data).unwrap();
+        let Event::SubjectErased(erased) = &event else { panic!("{event:?}") };
+        assert_eq!((erased.events, erased.artifact_count, erased.pages), (4, 3, 1));
+        let stored = hex::decode(format!("027231{digest}000403")).unwrap();
+        assert_eq!(Event::decode(TypeCode { code: 0x0807, version: 1 }, &stored).unwrap(), event);
     }
 
     #[test]

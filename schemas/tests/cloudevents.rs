@@ -47,7 +47,7 @@ fn the_binary_mode_gives_the_same_event() {
 #[test]
 fn each_fault_is_named() {
     type Change = fn(&mut serde_json::Map<String, serde_json::Value>);
-    let cases: [(Change, &str); 12] = [
+    let cases: [(Change, &str); 14] = [
         (|e| drop(e.remove("id")), "`id` is missing"),
         (|e| drop(e.insert("source".into(), "".into())), "`source` is empty"),
         (|e| drop(e.insert("specversion".into(), "0.3".into())), "use 1.0"),
@@ -58,6 +58,8 @@ fn each_fault_is_named() {
         (|e| e["data"]["metrics"][0]["value"] = "high".into(), "metrics[0].value"),
         (|e| drop(e.remove("data")), "`data` is missing"),
         (|e| drop(e.insert("position".into(), "1".into())), "`position` is the ledger's to give"),
+        (|e| drop(e.insert("redactedby".into(), "r1".into())), "`redactedby` is the ledger's to give"),
+        (|e| drop(e.insert("type".into(), "cairn.governance.payloads_redacted.v1".into())), "by Cairn alone"),
         (|e| drop(e.insert("source".into(), "cairn://processors/train".into())), "reserved"),
         (
             |e| drop(e.insert("subject".into(), "run:018f4e9a-7c3b-7def-8123-000000000000".into())),
@@ -102,6 +104,7 @@ fn free_form_json_keeps_its_own_text_on_the_way_through() {
         extensions: [("traceparent".to_owned(), "00".to_owned())].into(),
         used: vec![],
         produced: vec![],
+        redacted_by: None,
         event: stored,
     }
     .to_cloudevent();

@@ -1,6 +1,6 @@
 //! The stored form of payloads is ours to keep: these bytes never change while their versions live.
 
-use cairn_schemas::events::{data::DocumentIngested, training::*};
+use cairn_schemas::events::{data::DocumentIngested, governance::*, training::*};
 use cairn_schemas::*;
 
 const RUN: &str = "018f4e9a-7c3b-7def-8123-456789abcdef";
@@ -35,11 +35,43 @@ fn document() -> Event {
     })
 }
 
+/// What verification rests on: who authorised which replacement, and what was destroyed.
+fn redacted() -> Event {
+    Event::from(PayloadsRedacted {
+        request: "r1".into(),
+        basis: "mistake".into(),
+        origin: "log.example.com/default/main/0".into(),
+        page: 1,
+        pages: 2,
+        replacements: vec![Replacement { position: 300, commitment: Blake3::of(b"text") }],
+        artifacts: vec![Ref::Artifact(Blake3::of(b"text"))],
+    })
+}
+
+fn erased() -> Event {
+    Event::from(SubjectErased {
+        request: "r1".into(),
+        data_subject: Blake3::of(b"text"),
+        basis: "Art. 17".into(),
+        page: 1,
+        pages: 1,
+        keys: vec!["00ff".into()],
+        models: vec![],
+        documents: vec![Ref::Doc(Blake3::of(b"text"))],
+        artifacts: vec![],
+        events: 7,
+        artifact_count: 0,
+        vault_backups_expire_at: Some(Timestamp::from_micros(0)),
+    })
+}
+
 #[test]
 fn stored_bytes_are_as_they_were() {
     for (event, expected) in [
         (step(), include_str!("golden/step_logged.v2.hex")),
         (document(), include_str!("golden/document_ingested.v1.hex")),
+        (redacted(), include_str!("golden/payloads_redacted.v1.hex")),
+        (erased(), include_str!("golden/subject_erased.v2.hex")),
     ] {
         let bytes = event.encode();
         assert_eq!(hex::encode(&bytes), expected.trim(), "{}", event.type_name());
