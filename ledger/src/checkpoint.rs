@@ -62,7 +62,7 @@ impl Checkpoint {
 
 impl SignedCheckpoint {
     /// Reads a note that `verifier` has signed. Says what was expected where it does not hold.
-    pub(crate) fn parse(note: &str, verifier: &LogVerifier) -> Result<Self, String> {
+    pub fn parse(note: &str, verifier: &LogVerifier) -> Result<Self, String> {
         let (body, signatures) = note.rsplit_once("\n\n").ok_or("an empty line before the signatures")?;
         let body = format!("{body}\n");
         let checkpoint = Checkpoint::parse(&body)?;
@@ -86,7 +86,7 @@ impl SignedCheckpoint {
 
 /// The public half of a log's key: what an outsider needs to check its checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LogVerifier {
+pub struct LogVerifier {
     name: String,
     id: [u8; 4],
     key: VerifyingKey,
@@ -103,17 +103,18 @@ impl LogVerifier {
     }
 
     /// The origin of the log that this key signs for.
-    pub(crate) fn origin(&self) -> &str {
+    pub fn origin(&self) -> &str {
         &self.name
     }
 
     /// `name+hex(id)+base64(type ‖ key)`.
-    pub(crate) fn encode(&self) -> String {
+    pub fn encode(&self) -> String {
         let key = BASE64.encode([&[TYPE_ED25519], &self.key.as_bytes()[..]].concat());
         format!("{}+{}+{key}", self.name, hex::encode(self.id))
     }
 
-    pub(crate) fn decode(text: &str) -> Result<Self, String> {
+    /// Reads a verifier key. Says what was expected where it is none.
+    pub fn decode(text: &str) -> Result<Self, String> {
         let (name, key) = split_key(text)?;
         let key = VerifyingKey::from_bytes(&key).map_err(|_| "an Ed25519 public key")?;
         let verifier = Self::new(name, key);

@@ -17,6 +17,9 @@ pub(crate) struct Continuity {
     pub(crate) frames: u64,
     /// Version of each stream, by its number less one. Grows with the number of streams.
     pub(crate) stream_versions: Vec<u64>,
+    /// Roots over the bundles of 256 entries that were completed since this state began: 32 bytes for 256 events,
+    /// until whoever keeps them takes them.
+    pub(crate) bundle_roots: Vec<Sha256>,
     /// A signed size and root that the tree must pass through.
     promised: Option<(u64, Sha256)>,
 }
@@ -33,6 +36,7 @@ impl Continuity {
             tree: Tree::default(),
             frames: 0,
             stream_versions: Vec::new(),
+            bundle_roots: Vec::new(),
             promised: None,
         }
     }
@@ -51,7 +55,7 @@ impl Continuity {
             let entry = Entry::decode(bytes).map_err(|m| (expected, m.shifted(at + 2)))?;
             self.entry(&entry, first).map_err(|m| (expected, m.shifted(at + 2)))?;
             first = false;
-            self.tree.push(bytes);
+            self.bundle_roots.extend(self.tree.push(bytes));
             self.head = expected;
             self.check_promise().map_err(|m| (expected, m.shifted(at)))?;
             each(at, entry);

@@ -53,6 +53,14 @@ pub enum Error {
     #[error(transparent)]
     Schemas(#[from] cairn_schemas::Error),
 
+    #[error(
+        "position {position} is not covered by the checkpoint of size {size}; ask for one up to {size}, or for a later checkpoint"
+    )]
+    NotCovered { position: u64, size: u64 },
+    #[error("the tree of size {size} has no {what}")]
+    NoTile { what: String, size: u64 },
+    #[error("the proof does not hold: {why}")]
+    Proof { why: String },
     #[error("there is no artifact {digest}")]
     NoArtifact { digest: Blake3 },
     #[error("{}: {why}", path.display())]

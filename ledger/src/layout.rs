@@ -120,6 +120,10 @@ impl LogLayout {
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.dir.join("checkpoint")
     }
+    /// Nodes of the tree: derived, may be lost.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
     pub(crate) fn segments(&self) -> PathBuf {
         self.dir.join("segments")
     }

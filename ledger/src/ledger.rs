@@ -9,10 +9,12 @@ use crate::layout::{Layout, LogId, LogKind};
 use crate::log::{FoundLog, Log, Mode};
 use crate::options::Options;
 use crate::placement::Appended;
+use crate::proof::{ConsistencyProof, InclusionProof};
 use crate::reader;
 use crate::sequencer::{Request, Sequencer, Shared, run_sealer};
 use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, list_if_any, read_small};
-use cairn_schemas::{Blake3, NewEvent, Position, Recorded, TenantId};
+use crate::tiles::TilePath;
+use cairn_schemas::{Blake3, NewEvent, Position, Recorded, Sha256, TenantId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -153,13 +155,54 @@ impl Ledger {
 
     /// The tenant's signed checkpoint, brought up to what is durable now. Read-only ledgers give the stored one.
     pub fn checkpoint(&self, tenant: &TenantId) -> Result<SignedCheckpoint, Error> {
-        let no_log = || Error::NoLog { tenant: tenant.clone() };
-        let log = self.0.log(tenant).ok_or_else(no_log)?;
+        let log = self.0.existing(tenant)?;
         if self.0.lock.is_none() {
             return Ok(log.view.read().checkpoint.clone());
         }
         let (reply, answer) = mpsc::sync_channel(1);
         self.0.ask(Request::Checkpoint { log, reply }, 0, &answer)
+    }
+
+    /// The checkpoint that is published now, to which tiles and proofs belong: the latest that was signed.
+    pub fn published_checkpoint(&self, tenant: &TenantId) -> Result<SignedCheckpoint, Error> {
+        self.checkpoint(tenant)
+    }
+
+    /// Proves that an event is in the log: to the checkpoint given, or to that of all that is durable now.
+    pub fn prove(
+        &self,
+        tenant: &TenantId,
+        position: Position,
+        checkpoint: Option<&SignedCheckpoint>,
+    ) -> Result<InclusionProof, Error> {
+        let log = self.0.existing(tenant)?;
+        log.prove_inclusion(position, &self.own(&log, tenant, checkpoint)?)
+    }
+
+    /// Proves that the tree of the first `old` events is the beginning of that of the checkpoint, by default of all that
+    /// is durable now. Gives the root of the older tree too.
+    pub fn prove_consistency(
+        &self,
+        tenant: &TenantId,
+        old: u64,
+        checkpoint: Option<&SignedCheckpoint>,
+    ) -> Result<(Sha256, ConsistencyProof), Error> {
+        let log = self.0.existing(tenant)?;
+        log.prove_consistency(old, &self.own(&log, tenant, checkpoint)?)
+    }
+
+    /// The bytes of a hash tile or an entry bundle of the tree that the latest checkpoint signs.
+    pub fn tile(&self, tenant: &TenantId, path: &TilePath) -> Result<Vec<u8>, Error> {
+        let log = self.0.existing(tenant)?;
+        let size = log.view.read().checkpoint.checkpoint.size;
+        log.tile(path, size)
+    }
+
+    /// A checkpoint that this log signed: the one given, or a new one.
+    fn own(&self, log: &Log, tenant: &TenantId, given: Option<&SignedCheckpoint>) -> Result<SignedCheckpoint, Error> {
+        let Some(given) = given else { return self.checkpoint(tenant) };
+        SignedCheckpoint::parse(&given.note, &log.verifier)
+            .map_err(|expected| Error::Proof { why: format!("the checkpoint lacks {expected}") })
     }
 
     /// Head of the chain over the tenant's frames.
@@ -205,6 +248,10 @@ impl Ledger {
 impl Inner {
     fn log(&self, tenant: &TenantId) -> Option<Arc<Log>> {
         self.logs.read().get(&LogId::main(tenant)).cloned()
+    }
+
+    fn existing(&self, tenant: &TenantId) -> Result<Arc<Log>, Error> {
+        self.log(tenant).ok_or_else(|| Error::NoLog { tenant: tenant.clone() })
     }
 
     fn log_or_create(&self, tenant: &TenantId) -> Result<Arc<Log>, Error> {

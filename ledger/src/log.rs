@@ -16,6 +16,7 @@ use crate::scan::{LogFiles, Scan, ScannedSegment};
 use crate::segment::Segment;
 use crate::storage::{Access, Storage, parent, read_small, write_whole};
 use crate::tree::Tree;
+use crate::tree::nodes::Nodes;
 use crate::writer::Writer;
 use cairn_schemas::Position;
 use parking_lot::{Mutex, RwLock};
@@ -34,6 +35,7 @@ pub(crate) struct Log {
     pub(crate) files: LogFiles,
     pub(crate) verifier: LogVerifier,
     pub(crate) view: RwLock<View>,
+    pub(crate) nodes: Nodes,
     /// `None` where the ledger is open read-only.
     pub(crate) writing: Option<Writing>,
 }
@@ -102,7 +104,8 @@ impl Log {
         } else {
             recovery::settle(&files, &scan)?;
         }
-        let Scan { state, segments, .. } = scan;
+        let Scan { mut state, segments, .. } = scan;
+        let nodes = Nodes::new(state.tree.size(), std::mem::take(&mut state.bundle_roots));
         let segments: Vec<_> = segments.into_iter().map(live).collect();
         let view = View { segments: segments.clone(), head: state.head, chain: state.chain, checkpoint };
         let writing = match secrets {
@@ -112,7 +115,7 @@ impl Log {
                 Some(Writing { mac_keys, signer, writer: Mutex::new(writer) })
             }
         };
-        Ok(Some(Self { id: id.clone(), files, verifier, view: RwLock::new(view), writing }))
+        Ok(Some(Self { id: id.clone(), files, verifier, view: RwLock::new(view), nodes, writing }))
     }
 
     /// Looks up an event that was recorded before, to tell a repeat from a conflict.

@@ -63,6 +63,7 @@ pub(crate) struct Snapshot {
     tree: Tree,
     frames: u64,
     streams: usize,
+    bundle_roots: usize,
 }
 
 impl Snapshot {
@@ -74,6 +75,7 @@ impl Snapshot {
             tree: state.tree.clone(),
             frames: state.frames,
             streams: state.stream_versions.len(),
+            bundle_roots: state.bundle_roots.len(),
         }
     }
 
@@ -94,6 +96,7 @@ impl Snapshot {
         state.chain = self.chain;
         state.tree = self.tree;
         state.frames = self.frames;
+        state.bundle_roots.truncate(self.bundle_roots);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What readers see of a log: its durable head and its segments, read by position and checked on the way.
 
-use crate::bundle::Entries;
+use crate::bundle::{self, BUNDLE_ENTRIES, Entries};
 use crate::checkpoint::SignedCheckpoint;
 use crate::entry::{self, Entry};
 use crate::error::{Error, Mismatch};
@@ -10,6 +10,7 @@ use crate::scan::check_record;
 use crate::segment::frames::{FrameAt, FramesFile};
 use crate::segment::writer::SegmentStart;
 use crate::segment::{FoundRecord, Sealed, found_records};
+use crate::site::Site;
 use cairn_schemas::{Blake3, Event, Position, Recorded, StoredPayload};
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -83,6 +84,63 @@ pub(crate) fn one(
     Ok(found)
 }
 
+/// The first `width` entries of a published bundle, laid out as it is. They must be durable.
+///
+/// Of frames, only the entries are read: what comes of them is checked against the signed tree, not by a frame's CRC.
+pub(crate) fn bundle_entries(view: &RwLock<View>, number: u64, width: usize) -> Result<Vec<u8>, Error> {
+    let first = number * BUNDLE_ENTRIES + 1;
+    let (mut position, after) = (first, first + width as u64);
+    let mut out = Vec::new();
+    while position < after {
+        let (segment, end) = view.read().segment(position).expect("asked for what is durable");
+        let mut take = |position: &mut u64, site: &Site, base: u64, entries: &[u8], skipped: u64| {
+            for item in Entries::new(entries).skip(skipped as usize) {
+                let damage = |m| site.damage(Some(*position), base, m);
+                let (at, raw) = item.map_err(damage)?;
+                entry::decode_at(*position, raw).map_err(|m| damage(m.shifted(at + 2)))?;
+                bundle::push(&mut out, raw);
+                *position += 1;
+                if *position == after.min(end) {
+                    break;
+                }
+            }
+            Ok::<(), Error>(())
+        };
+        let begun = position;
+        match &*segment {
+            LiveSegment::Sealed(sealed) => {
+                let entries = &sealed.entries;
+                let index = entries.bundle_index(position);
+                let (offset, bytes) =
+                    entries.bundle(&*entries.file()?, index).map_err(|fault| sealed.explain(fault))?;
+                take(&mut position, &entries.site, offset, &bytes, begun - entries.bundle_first(index))?;
+            }
+            LiveSegment::Frames { file, frames, .. } => {
+                let at = frame_of(frames, position);
+                let (offset, bytes) = file.read_entries(at)?;
+                take(&mut position, &file.site, offset, &bytes, begun - at.first)?;
+            }
+        }
+        if position == begun {
+            let at = segment.first();
+            let site = match &*segment {
+                LiveSegment::Sealed(sealed) => &sealed.entries.site,
+                LiveSegment::Frames { file, .. } => &file.site,
+            };
+            let mismatch = Mismatch::new(0, format!("position {position}"), format!("none in the segment from {at}"));
+            return Err(site.damage(Some(position), 0, mismatch));
+        }
+    }
+    Ok(out)
+}
+
+/// The frame that holds a position of a frames file.
+fn frame_of(frames: &RwLock<Vec<FrameAt>>, position: u64) -> FrameAt {
+    let frames = frames.read();
+    let index = frames.partition_point(|frame| frame.first <= position).saturating_sub(1);
+    frames[index]
+}
+
 fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
     let mut stored = StoredPayload::decode(record.bytes)?;
     let redacted_by = match record.kind {
@@ -132,11 +190,7 @@ fn walk_frames(
 ) -> Result<bool, Error> {
     let mut position = from;
     while position < end {
-        let at = {
-            let frames = frames.read();
-            let index = frames.partition_point(|frame| frame.first <= position).saturating_sub(1);
-            frames[index]
-        };
+        let at = frame_of(frames, position);
         let bytes = file.read(at)?;
         let frame = Frame::decode(&bytes).expect("read() decoded it");
         for found in found_records(&file.site, at.offset, &frame, |_| true)? {

@@ -17,7 +17,9 @@ pub(crate) fn seal_full(log: &Log) -> Result<(), Error> {
     for segment in full {
         if let LiveSegment::Frames { file, start, .. } = &**segment {
             let sealed = seal(log, file, start)?;
+            let size = file.first - 1 + sealed.entries.footer.count;
             replace(log, file.first, sealed)?;
+            log.store_nodes(size);
         }
     }
     Ok(())

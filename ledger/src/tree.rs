@@ -1,10 +1,14 @@
 //! The RFC 6962 Merkle tree over entries, SHA-256, kept as its right edge: memory grows with the logarithm.
 
+pub(crate) mod nodes;
+
 use cairn_schemas::Sha256;
 use sha2::Digest;
 
 const LEAF_PREFIX: &[u8] = &[0];
 const NODE_PREFIX: &[u8] = &[1];
+/// Height of a subtree over the 256 entries of one published bundle.
+pub(crate) const BUNDLE_LEVEL: u32 = 8;
 
 /// The roots of the full subtrees from left to right, one for each set bit of the size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,22 +29,53 @@ impl Tree {
         &self.subtrees
     }
 
-    pub(crate) fn push(&mut self, entry: &[u8]) {
-        let mut node = sha256(&[LEAF_PREFIX, entry]);
-        for _ in 0..self.size.trailing_ones() {
+    /// Adds an entry. Where it completes a bundle of 256, gives the root over that bundle.
+    pub(crate) fn push(&mut self, entry: &[u8]) -> Option<Sha256> {
+        self.push_leaf(leaf_hash(entry))
+    }
+
+    pub(crate) fn push_leaf(&mut self, leaf: Sha256) -> Option<Sha256> {
+        let (mut node, mut bundle) = (leaf, None);
+        for level in 1..=self.size.trailing_ones() {
             let left = self.subtrees.pop().expect("one subtree for each set bit");
-            node = sha256(&[NODE_PREFIX, left.as_bytes(), node.as_bytes()]);
+            node = node_hash(&left, &node);
+            if level == BUNDLE_LEVEL {
+                bundle = Some(node);
+            }
         }
         self.subtrees.push(node);
         self.size += 1;
+        bundle
     }
 
     /// RFC 6962 `MTH`; the hash of nothing for an empty tree.
     pub(crate) fn root(&self) -> Sha256 {
         let mut subtrees = self.subtrees.iter().rev().copied();
-        let Some(rightmost) = subtrees.next() else { return sha256(&[]) };
-        subtrees.fold(rightmost, |right, left| sha256(&[NODE_PREFIX, left.as_bytes(), right.as_bytes()]))
+        let Some(rightmost) = subtrees.next() else { return empty_root() };
+        subtrees.fold(rightmost, |right, left| node_hash(&left, &right))
     }
+}
+
+/// Hash of a leaf (RFC 6962, section 2.1): of an entry without its length.
+pub fn leaf_hash(entry: &[u8]) -> Sha256 {
+    sha256(&[LEAF_PREFIX, entry])
+}
+
+pub(crate) fn node_hash(left: &Sha256, right: &Sha256) -> Sha256 {
+    sha256(&[NODE_PREFIX, left.as_bytes(), right.as_bytes()])
+}
+
+pub(crate) fn empty_root() -> Sha256 {
+    sha256(&[])
+}
+
+/// RFC 6962 `MTH` over leaf hashes.
+pub(crate) fn root_of(leaves: &[Sha256]) -> Sha256 {
+    let mut tree = Tree::default();
+    for leaf in leaves {
+        tree.push_leaf(*leaf);
+    }
+    tree.root()
 }
 
 fn sha256(parts: &[&[u8]]) -> Sha256 {
@@ -52,7 +87,7 @@ fn sha256(parts: &[&[u8]]) -> Sha256 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -81,7 +116,7 @@ mod tests {
     }
 
     /// The definition of RFC 6962, section 2.1, word for word.
-    fn by_definition(leaves: &[Vec<u8>]) -> Sha256 {
+    pub(crate) fn by_definition(leaves: &[Vec<u8>]) -> Sha256 {
         match leaves.len() {
             0 => sha256(&[]),
             1 => sha256(&[LEAF_PREFIX, &leaves[0]]),
@@ -98,7 +133,7 @@ mod tests {
         #[test]
         fn agrees_with_the_definition(leaves in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..70)) {
             let mut tree = Tree::default();
-            leaves.iter().for_each(|leaf| tree.push(leaf));
+            leaves.iter().for_each(|leaf| { tree.push(leaf); });
             prop_assert_eq!(tree.root(), by_definition(&leaves));
             let again = Tree::from_parts(tree.size(), tree.subtrees().to_vec()).unwrap();
             prop_assert_eq!(again, tree);

@@ -124,6 +124,7 @@ impl Writer {
             frames.write().extend_from_slice(&pending.frames);
         }
         pending.absorb_into(&mut self.index);
+        log.nodes.add(self.state.bundle_roots.drain(..));
         let mut view = log.view.write();
         view.head = self.state.head;
         view.chain = self.state.chain;

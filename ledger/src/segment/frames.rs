@@ -123,6 +123,17 @@ impl FramesFile {
             Err(mismatch) => Err(self.damage_at(at.offset, at.first, mismatch)),
         }
     }
+
+    /// The entries of a frame that was whole before, and their offset. Its header is checked, its CRC is not.
+    pub(crate) fn read_entries(&self, at: FrameAt) -> Result<(u64, Vec<u8>), Error> {
+        let mut header = [0; HEADER_BYTES];
+        self.file.read_exact_at(&mut header, at.offset).map_err(self.site.io("reading"))?;
+        let header = FrameHeader::decode(&header).map_err(|m| self.damage_at(at.offset, at.first, m))?;
+        let offset = at.offset + header.entries_at() as u64;
+        let mut entries = vec![0; header.entries_bytes as usize];
+        self.file.read_exact_at(&mut entries, offset).map_err(self.site.io("reading"))?;
+        Ok((offset, entries))
+    }
 }
 
 /// Whether some disk sector, or the part of one, that a frame at `offset` covers reads as zeros only.

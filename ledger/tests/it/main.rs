@@ -8,6 +8,7 @@ mod kill;
 mod locate;
 mod missing;
 mod model;
+mod proofs;
 mod recovery;
 mod sealing;
 mod storage;
