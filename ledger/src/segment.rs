@@ -5,6 +5,7 @@ pub(crate) mod frames;
 mod locate;
 mod object;
 pub(crate) mod payloads;
+pub(crate) mod payloads_writer;
 pub(crate) mod writer;
 
 use crate::bundle::Entries;

@@ -2,7 +2,7 @@
 
 use super::entries::{self, BundleAt, EntriesFooter, bundle_of};
 use super::object::ObjectWriter;
-use super::payloads::{self, BLOCK_BYTES, BlockAt, PayloadsFooter};
+use super::payloads_writer::PayloadsWriter;
 use crate::bundle::Entries;
 use crate::chain;
 use crate::entry::Entry;
@@ -23,7 +23,7 @@ pub(crate) struct SegmentStart {
 
 pub(crate) struct SegmentWriter<'a> {
     entries: ObjectWriter<'a>,
-    payloads: ObjectWriter<'a>,
+    payloads: PayloadsWriter<'a>,
     chain_before: Blake3,
     first: u64,
     next: u64,
@@ -31,10 +31,6 @@ pub(crate) struct SegmentWriter<'a> {
     tree: Tree,
     last_recorded_at_micros: i64,
     bundles: Vec<BundleAt>,
-    blocks: Vec<BlockAt>,
-    block: Vec<u8>,
-    block_first: u64,
-    next_record: u64,
     source_offsets: Vec<u8>,
 }
 
@@ -43,7 +39,7 @@ impl<'a> SegmentWriter<'a> {
         let SegmentStart { first, chain, tree } = start;
         Ok(Self {
             entries: ObjectWriter::create(disk, &layout.segment(first, SegmentPart::Entries))?,
-            payloads: ObjectWriter::create(disk, &layout.segment(first, SegmentPart::Payloads { generation: 0 }))?,
+            payloads: PayloadsWriter::create(disk, layout, first, 0)?,
             chain_before: chain,
             first,
             next: first,
@@ -51,17 +47,13 @@ impl<'a> SegmentWriter<'a> {
             tree,
             last_recorded_at_micros: 0,
             bundles: Vec::new(),
-            blocks: Vec::new(),
-            block: Vec::new(),
-            block_first: first,
-            next_record: first,
             source_offsets: Vec::new(),
         })
     }
 
     /// Bytes put so far, for cutting exports into segments.
     pub(crate) fn bytes(&self) -> u64 {
-        self.entries.bytes() + self.payloads.bytes() + self.block.len() as u64
+        self.entries.bytes() + self.payloads.bytes()
     }
 
     /// State after what was put, where a following segment would begin.
@@ -97,35 +89,13 @@ impl<'a> SegmentWriter<'a> {
     }
 
     pub(crate) fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
-        record.push(&mut self.block);
-        self.next_record += 1;
-        match self.block.len() >= BLOCK_BYTES {
-            true => self.close_block(),
-            false => Ok(()),
-        }
-    }
-
-    fn close_block(&mut self) -> Result<(), Error> {
-        if self.block.is_empty() {
-            return Ok(());
-        }
-        self.blocks.push(BlockAt {
-            first: self.block_first,
-            offset: self.payloads.bytes(),
-            stored_bytes: u32::try_from(self.block.len()).expect("a block is at most 2 MiB"),
-            checksum: crc32c::crc32c(&self.block),
-        });
-        self.payloads.put(&self.block)?;
-        self.block.clear();
-        self.block_first = self.next_record;
-        Ok(())
+        self.payloads.record(record)
     }
 
     /// Ends both objects and publishes them, payloads first: where `entries` has its name, both are whole.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        self.close_block()?;
         let count = self.next - self.first;
-        assert!(count > 0 && self.next_record == self.next, "every entry has its record, and there is one");
+        assert!(count > 0 && self.payloads.next() == self.next, "every entry has its record, and there is one");
         let entries_footer = EntriesFooter {
             first: self.first,
             count,
@@ -137,10 +107,7 @@ impl<'a> SegmentWriter<'a> {
             subtrees: self.tree.subtrees().to_vec(),
             source_offsets: self.source_offsets,
         };
-        let body_bytes = self.payloads.bytes();
-        let payloads_footer =
-            PayloadsFooter { generation: 0, first: self.first, count, body_bytes, blocks: self.blocks };
-        self.payloads.finish(&payloads_footer.encode(), payloads::MAGIC)?;
+        self.payloads.finish()?;
         self.entries.finish(&entries_footer.encode(), entries::MAGIC)?;
         self.payloads.publish()?;
         self.entries.publish()

@@ -1,0 +1,82 @@
+//! Writes a `payloads` object: records into blocks, blocks into the body, the footer behind them.
+
+use super::object::ObjectWriter;
+use super::payloads::{BLOCK_BYTES, BlockAt, MAGIC, PayloadsFooter};
+use crate::error::Error;
+use crate::layout::{LogLayout, SegmentPart};
+use crate::payload::Record;
+use crate::storage::Storage;
+
+pub(crate) struct PayloadsWriter<'a> {
+    object: ObjectWriter<'a>,
+    generation: u32,
+    first: u64,
+    next: u64,
+    blocks: Vec<BlockAt>,
+    block: Vec<u8>,
+    block_first: u64,
+}
+
+impl<'a> PayloadsWriter<'a> {
+    pub(crate) fn create(
+        disk: &'a dyn Storage,
+        layout: &LogLayout,
+        first: u64,
+        generation: u32,
+    ) -> Result<Self, Error> {
+        let object = ObjectWriter::create(disk, &layout.segment(first, SegmentPart::Payloads { generation }))?;
+        Ok(Self { object, generation, first, next: first, blocks: Vec::new(), block: Vec::new(), block_first: first })
+    }
+
+    /// Bytes put so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.object.bytes() + self.block.len() as u64
+    }
+
+    /// Position that the next record belongs to.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn record(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        record.push(&mut self.block);
+        self.next += 1;
+        match self.block.len() >= BLOCK_BYTES {
+            true => self.close_block(),
+            false => Ok(()),
+        }
+    }
+
+    fn close_block(&mut self) -> Result<(), Error> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        self.blocks.push(BlockAt {
+            first: self.block_first,
+            offset: self.object.bytes(),
+            stored_bytes: u32::try_from(self.block.len()).expect("a block is at most 2 MiB"),
+            checksum: crc32c::crc32c(&self.block),
+        });
+        self.object.put(&self.block)?;
+        self.block.clear();
+        self.block_first = self.next;
+        Ok(())
+    }
+
+    /// Makes the content durable; the object has its name only after [`PayloadsWriter::publish`].
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        self.close_block()?;
+        let footer = PayloadsFooter {
+            generation: self.generation,
+            first: self.first,
+            count: self.next - self.first,
+            body_bytes: self.object.bytes(),
+            blocks: std::mem::take(&mut self.blocks),
+        };
+        self.object.finish(&footer.encode(), MAGIC)
+    }
+
+    pub(crate) fn publish(self) -> Result<(), Error> {
+        self.object.publish()
+    }
+}
