@@ -16,6 +16,12 @@ pub(crate) fn push(out: &mut Vec<u8>, entry: &[u8]) {
     out.extend_from_slice(entry);
 }
 
+/// Sets the length of an entry that now follows the room left for it.
+pub(crate) fn set_length(entry: &mut [u8]) {
+    let length = u16::try_from(entry.len() - 2).expect("an entry is at most 65,535 bytes");
+    entry[..2].copy_from_slice(&length.to_be_bytes());
+}
+
 /// Walks the entries; each comes with the offset of its length field.
 pub(crate) struct Entries<'a>(Reader<'a>);
 

@@ -33,8 +33,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    #[cfg(test)]
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(122);
+        let mut out = Vec::new();
+        self.push(&mut out);
+        out
+    }
+
+    pub(crate) fn push(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         out.push(if self.chain_before.is_some() { FLAG_FIRST_OF_FRAME } else { 0 });
         out.extend_from_slice(&self.position.get().to_be_bytes());
@@ -49,7 +55,6 @@ impl Entry {
         if let Some(head) = &self.chain_before {
             out.extend_from_slice(head.as_bytes());
         }
-        out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Mismatch> {

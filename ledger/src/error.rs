@@ -30,6 +30,11 @@ pub enum Error {
     #[error("the ledger's writer has ended ({why}); open the ledger again and retry")]
     WriterEnded { why: String },
 
+    #[error("more than {bytes_max} bytes of events wait for the disk; nothing of this batch was recorded, retry soon")]
+    Busy { bytes_max: usize },
+    #[error("the disk did not answer in time; it is unknown whether the events were recorded, retry with the same ids")]
+    Deadline,
+
     #[error("a batch holds 1 to {max} events, this one {given}")]
     BatchLength { given: usize, max: usize },
     #[error("event {index}: {what} takes {given} bytes, at most {max} are allowed")]
@@ -48,6 +53,10 @@ pub enum Error {
     RepeatedInBatch { index: usize, first_index: usize, event_source: String, id: String },
     #[error("event {index}: stream `{stream}` is at version {actual}, not at the expected version {expected}")]
     WrongVersion { index: usize, stream: String, expected: u64, actual: u64 },
+    #[error("stream `{stream}` is at version {actual}, not at the version {expected} that the batch rests on")]
+    Unexpected { stream: String, expected: u64, actual: u64 },
+    #[error("a batch names at most {max} expectations, this one {given}")]
+    TooManyExpectations { given: usize, max: usize },
     #[error("event {index} of type {event_type} does not come back from its own encoding: {why}")]
     NotReproducible { index: usize, event_type: &'static str, why: String },
     #[error(transparent)]
@@ -77,6 +86,8 @@ impl Error {
             Error::AlreadyOpen { .. }
                 | Error::DiskFull { .. }
                 | Error::OutcomeUnknown { .. }
+                | Error::Busy { .. }
+                | Error::Deadline
                 | Error::WriterEnded { .. }
                 | Error::Io { .. }
         )

@@ -1,53 +1,111 @@
 //! From an event to what is stored, on the caller's thread: bounds, encoding that is decoded and compared, MACs, salt.
 
+use crate::batch::{Batch, Expectation};
 use crate::entry::Identity;
 use crate::error::Error;
+use crate::index::TakeAsIs;
 use crate::options::Random;
-use crate::payload::{self, Content, MacKeys, SALT_BYTES};
+use crate::payload::{self, Content, MacKeys, RECORD_HEADER_BYTES, RecordKind, SALT_BYTES};
 use cairn_schemas::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Blake3, Event, NewEvent, PAYLOAD_BYTES_MAX, REFS_MAX, StoredPayload, Timestamp,
     TypeCode,
 };
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 const DEFAULT_PROJECT: &str = "default";
 /// Longest source, id, stream or project: their names are held in memory and in indexes.
 const NAME_BYTES_MAX: usize = 1024;
 
+/// Most expectations of one batch.
+const EXPECTATIONS_MAX: usize = 1024;
+/// What a waiting event takes in memory beyond its record and its stream's name.
+const EVENT_OVERHEAD_BYTES: usize = 256;
+
 /// An event that needs only its place.
 pub(crate) struct Prepared {
-    pub(crate) source: String,
-    pub(crate) id: String,
     pub(crate) stream: String,
     pub(crate) identity: Identity,
     pub(crate) event_type: TypeCode,
     pub(crate) content_mac: [u8; 32],
     pub(crate) expected_version: Option<u64>,
-    pub(crate) salt: [u8; SALT_BYTES],
-    pub(crate) payload: Vec<u8>,
     pub(crate) commitment: Blake3,
+    /// The payload record as it is stored: kind, length, salt, payload.
+    pub(crate) record: Vec<u8>,
+}
+
+/// A batch that needs only its place.
+#[derive(Default)]
+pub(crate) struct PreparedBatch {
+    pub(crate) events: Vec<Prepared>,
+    pub(crate) expectations: Vec<Expectation>,
+}
+
+impl Prepared {
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.record[RECORD_HEADER_BYTES..]
+    }
+
+    /// Source and id, for saying which event is refused. Encoding had been compared with what they were.
+    pub(crate) fn names(&self) -> (String, String) {
+        match StoredPayload::decode(self.payload()) {
+            Ok(stored) => (stored.source, stored.id),
+            Err(_) => unreachable!("an event is decoded before it is called prepared"),
+        }
+    }
+}
+
+impl PreparedBatch {
+    /// Memory that it holds while it waits.
+    pub(crate) fn bytes(&self) -> usize {
+        let event = |event: &Prepared| EVENT_OVERHEAD_BYTES + event.record.len() + event.stream.len();
+        let expectation = |expectation: &Expectation| EVENT_OVERHEAD_BYTES + expectation.stream.len();
+        self.events.iter().map(event).sum::<usize>() + self.expectations.iter().map(expectation).sum::<usize>()
+    }
 }
 
 /// Prepares a batch. Everything that can be refused without knowing the log is refused here.
 pub(crate) fn prepare(
-    batch: Vec<NewEvent>,
+    batch: Batch,
     keys: &MacKeys,
     now: Timestamp,
     random: &dyn Random,
-) -> Result<Vec<Prepared>, Error> {
-    if batch.is_empty() || batch.len() > BATCH_EVENTS_MAX {
-        return Err(Error::BatchLength { given: batch.len(), max: BATCH_EVENTS_MAX });
+) -> Result<PreparedBatch, Error> {
+    let Batch { events, expectations } = batch;
+    if events.is_empty() || events.len() > BATCH_EVENTS_MAX {
+        return Err(Error::BatchLength { given: events.len(), max: BATCH_EVENTS_MAX });
     }
-    let (mut prepared, mut batch_bytes) = (Vec::with_capacity(batch.len()), 0);
-    for (index, event) in batch.into_iter().enumerate() {
+    if expectations.len() > EXPECTATIONS_MAX {
+        return Err(Error::TooManyExpectations { given: expectations.len(), max: EXPECTATIONS_MAX });
+    }
+    let mut batch = PreparedBatch { events: Vec::with_capacity(events.len()), expectations };
+    let mut batch_bytes = 0;
+    for (index, event) in events.into_iter().enumerate() {
         let event = prepare_one(index, event, keys, now, random)?;
-        batch_bytes += event.payload.len();
+        batch_bytes += event.payload().len();
         if batch_bytes > BATCH_BYTES_MAX {
             let what = "the batch up to here";
             return Err(Error::TooLarge { index, what, given: batch_bytes, max: BATCH_BYTES_MAX });
         }
-        prepared.push(event);
+        batch.events.push(event);
     }
-    Ok(prepared)
+    check_distinct(&batch.events)?;
+    Ok(batch)
+}
+
+/// A batch names an event once.
+fn check_distinct(events: &[Prepared]) -> Result<(), Error> {
+    if events.len() == 1 {
+        return Ok(());
+    }
+    let mut seen: HashMap<&Identity, usize, BuildHasherDefault<TakeAsIs>> = HashMap::default();
+    for (index, event) in events.iter().enumerate() {
+        if let Some(first_index) = seen.insert(&event.identity, index) {
+            let (event_source, id) = event.names();
+            return Err(Error::RepeatedInBatch { index, first_index, event_source, id });
+        }
+    }
+    Ok(())
 }
 
 fn prepare_one(
@@ -91,34 +149,40 @@ fn prepare_one(
         content_mac,
         data,
     };
-    let payload = stored.encode();
-    if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(Error::TooLarge {
-            index,
-            what: "the payload (larger bodies belong into artifacts)",
-            given: payload.len(),
-            max: PAYLOAD_BYTES_MAX,
-        });
-    }
-    let back = StoredPayload::decode(&payload)?;
-    if back != stored {
-        let why = "its stored payload decodes to another".into();
-        return Err(Error::NotReproducible { index, event_type: event.type_name(), why });
-    }
     let mut salt = [0; SALT_BYTES];
     random.fill(&mut salt);
+    let record = encode_record(index, &event, &stored, &salt)?;
     Ok(Prepared {
         identity: keys.identity(&stored.project, &stored.source, &stored.id),
-        commitment: payload::commitment(&salt, &payload),
+        commitment: payload::commitment(&salt, &record[RECORD_HEADER_BYTES..]),
         expected_version: envelope.expected_version,
-        source: stored.source,
-        id: stored.id,
         stream: stored.stream,
         event_type,
         content_mac,
-        salt,
-        payload,
+        record,
     })
+}
+
+/// The payload record as it is stored. What does not come back from it is refused.
+fn encode_record(
+    index: usize,
+    event: &Event,
+    stored: &StoredPayload,
+    salt: &[u8; SALT_BYTES],
+) -> Result<Vec<u8>, Error> {
+    let mut record = payload::record_header(RecordKind::Original, salt).to_vec();
+    stored.encode_into(&mut record);
+    let given = record.len() - RECORD_HEADER_BYTES;
+    if given > PAYLOAD_BYTES_MAX {
+        let what = "the payload (larger bodies belong into artifacts)";
+        return Err(Error::TooLarge { index, what, given, max: PAYLOAD_BYTES_MAX });
+    }
+    payload::set_record_length(&mut record);
+    if !stored.is_what_decodes_from(&record[RECORD_HEADER_BYTES..])? {
+        let why = "its stored payload decodes to another".into();
+        return Err(Error::NotReproducible { index, event_type: event.type_name(), why });
+    }
+    Ok(record)
 }
 
 fn check_name(index: usize, what: &'static str, name: &str, hint: &'static str) -> Result<(), Error> {
@@ -182,9 +246,12 @@ mod tests {
     #[test]
     fn a_repeat_of_an_event_stored_in_an_older_version_is_a_repeat() {
         let keys = MacKeys::derive(&[3; 32]);
-        let prepared = |event| prepare(vec![event], &keys, Timestamp::from_micros(0), &SystemRandom).unwrap().remove(0);
+        let prepared = |event| {
+            let batch = Batch::from(vec![event]);
+            prepare(batch, &keys, Timestamp::from_micros(0), &SystemRandom).unwrap().events.remove(0)
+        };
         let new = prepared(today(1.5));
-        let mut stored = StoredPayload::decode(&new.payload).unwrap();
+        let mut stored = StoredPayload::decode(new.payload()).unwrap();
         stored.data = hex::decode(STORED_V1).unwrap();
         let content = Content {
             event_type: TYPE_V1,

@@ -1,4 +1,4 @@
-//! The frame: the write unit. One batch is one frame, whole or absent.
+//! The frame: the write unit, whole or absent. It holds one batch or several, each of them wholly.
 
 use crate::error::Mismatch;
 use crate::wire::Reader;
@@ -50,7 +50,8 @@ impl FrameHeader {
         self.offsets_bytes as usize + self.entries_bytes as usize + self.payloads_bytes as usize
     }
 
-    fn push(&self, out: &mut Vec<u8>) {
+    /// Begins a frame; its sections follow, and [`end_frame`].
+    pub(crate) fn push(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[VERSION, 0, 0, 0]);
@@ -88,6 +89,7 @@ impl FrameHeader {
 
 impl<'a> Frame<'a> {
     /// Appends a whole frame. The lengths in `header` are taken from the sections.
+    #[cfg(test)]
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
         let start = out.len();
         let length = |section: &[u8]| u32::try_from(section.len()).expect("a frame is at most 16 MiB");
@@ -101,9 +103,7 @@ impl<'a> Frame<'a> {
         for section in [self.source_offsets, self.entries, self.payloads] {
             out.extend_from_slice(section);
         }
-        let checksum = crc32c::crc32c(&out[start..]);
-        out.extend_from_slice(&checksum.to_be_bytes());
-        out.extend_from_slice(&END_MARK);
+        end_frame(out, start);
     }
 
     /// Decodes a whole frame of exactly these bytes.
@@ -134,6 +134,13 @@ impl<'a> Frame<'a> {
         from.bytes(TRAILER_BYTES)?;
         Ok(frame)
     }
+}
+
+/// Ends the frame that begins at `start`.
+pub(crate) fn end_frame(out: &mut Vec<u8>, start: usize) {
+    let checksum = crc32c::crc32c(&out[start..]);
+    out.extend_from_slice(&checksum.to_be_bytes());
+    out.extend_from_slice(&END_MARK);
 }
 
 pub(crate) fn checksum_mismatch(at: usize, what: &str, expected: u32, found: u32) -> Mismatch {

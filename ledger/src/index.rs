@@ -1,4 +1,4 @@
-//! What decides about repeats and expected versions: identities to positions, stream names to numbers.
+//! What decides about repeats and expected versions: identities to positions, stream names to numbers and versions.
 //!
 //! Rebuilt from entries (and the payload that first names each stream) when a ledger is opened; held in memory.
 
@@ -29,18 +29,24 @@ impl Hasher for TakeAsIs {
     }
 }
 
+/// A stream's number, and how many events it holds. Number 0 is a stream that has none yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StreamState {
+    pub(crate) number: u64,
+    pub(crate) version: u64,
+}
+
 #[derive(Default)]
 pub(crate) struct Index {
     positions: HashMap<Identity, Position, BuildHasherDefault<TakeAsIs>>,
-    /// Number of each stream, by name.
-    streams: HashMap<String, u64>,
+    streams: HashMap<String, StreamState>,
 }
 
 impl Index {
     pub(crate) fn position(&self, identity: &Identity) -> Option<Position> {
         self.positions.get(identity).copied()
     }
-    pub(crate) fn stream(&self, name: &str) -> Option<u64> {
+    pub(crate) fn stream(&self, name: &str) -> Option<StreamState> {
         self.streams.get(name).copied()
     }
     /// `false` if the identity was known already.
@@ -49,6 +55,18 @@ impl Index {
     }
     /// `false` if the name was known already.
     pub(crate) fn insert_stream(&mut self, name: String, number: u64) -> bool {
-        self.streams.insert(name, number).is_none()
+        self.streams.insert(name, StreamState { number, version: 0 }).is_none()
+    }
+    /// Takes the version of each stream, by its number less one.
+    pub(crate) fn set_versions(&mut self, versions: &[u64]) {
+        for state in self.streams.values_mut() {
+            state.version = versions[state.number as usize - 1];
+        }
+    }
+    pub(crate) fn set_stream(&mut self, name: &str, state: StreamState) {
+        match self.streams.get_mut(name) {
+            Some(known) => *known = state,
+            None => drop(self.streams.insert(name.to_owned(), state)),
+        }
     }
 }

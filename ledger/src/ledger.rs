@@ -1,6 +1,7 @@
 //! The face of the crate: a directory of logs, open for appending by one process or for reading by any.
 
 use crate::artifacts::Artifacts;
+use crate::batch::Batch;
 use crate::checkpoint::SignedCheckpoint;
 use crate::error::Error;
 use crate::event::prepare;
@@ -8,10 +9,14 @@ use crate::keys::{Marker, logs_with_signer, read_marker, write_marker};
 use crate::layout::{Layout, LogId, LogKind};
 use crate::log::{FoundLog, Log, Mode};
 use crate::options::Options;
+use crate::pending::Pending;
 use crate::placement::Appended;
 use crate::proof::{ConsistencyProof, InclusionProof};
+use crate::queue::Waiting;
 use crate::reader;
-use crate::sequencer::{Request, Sequencer, Shared, run_sealer};
+use crate::seal::run_sealer;
+use crate::sequencer::{Sequencer, Shared, WRITERS, writing};
+use crate::signing::{run_signer, store_checkpoint};
 use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, list_if_any, read_small};
 use crate::tiles::TilePath;
 use cairn_schemas::{Blake3, NewEvent, Position, Recorded, Sha256, TenantId};
@@ -22,7 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a reader begins again because a segment was sealed while it listed files.
 const READ_ATTEMPTS: usize = 20;
@@ -91,19 +96,10 @@ impl Ledger {
     ) -> Self {
         let shared = Arc::new(Shared::new(options.queue_bytes_max));
         let logs: BTreeMap<_, _> = logs.into_iter().map(|log| (log.id.clone(), Arc::new(log))).collect();
-        let mut threads = Vec::new();
-        if lock.is_some() {
-            let (to_seal, full) = mpsc::channel();
-            // Segments that filled before the last crash are sealed now.
-            logs.values().for_each(|log| drop(to_seal.send(log.clone())));
-            let (shared, clock) = (shared.clone(), options.clock.clone());
-            let sequencer = Sequencer::new(shared, clock, options.checkpoint_delay, to_seal);
-            let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-                std::thread::Builder::new().name(name.into()).spawn(body).expect("the system gives a thread")
-            };
-            threads.push(spawn("cairn-sequencer", Box::new(move || sequencer.run())));
-            threads.push(spawn("cairn-sealer", Box::new(move || run_sealer(full))));
-        }
+        let threads = match lock.is_some() {
+            true => start_threads(&shared, &options, &logs),
+            false => Vec::new(),
+        };
         let (logs, threads) = (RwLock::new(logs), Mutex::new(threads));
         Self(Arc::new(Inner { layout, options, marker, logs, creating: Mutex::new(()), shared, threads, lock }))
     }
@@ -119,20 +115,30 @@ impl Ledger {
         tenants
     }
 
-    /// Records a batch of one tenant, whole or not at all, and returns once it is durable. Blocks while the queue is full.
+    /// Records a batch of one tenant, whole or not at all, and returns once it is durable. Waits for room and for the
+    /// disk as long as [`Options::deadline`] has it.
     ///
     /// A batch that was recorded before gives back the first positions, marked as duplicates.
     pub fn append(&self, tenant: &TenantId, batch: Vec<NewEvent>) -> Result<Vec<Appended>, Error> {
-        if self.0.lock.is_none() {
-            return Err(Error::ReadOnly);
-        }
-        let log = self.0.log_or_create(tenant)?;
-        let keys = &log.writing.as_ref().expect("the ledger is open for writing").mac_keys;
-        let options = &self.0.options;
-        let batch = prepare(batch, keys, options.clock.now(), &*options.random)?;
-        let bytes = batch.iter().map(|event| event.payload.len()).sum();
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.0.ask(Request::Append { log, batch, reply }, bytes, &answer)
+        self.append_by(tenant, batch, Instant::now() + self.0.options.deadline)
+    }
+
+    /// As [`Ledger::append`], until `deadline`: [`Error::Busy`] if there was no room till then, and nothing was
+    /// recorded; [`Error::Deadline`] if there was no answer, and it is unknown whether anything was.
+    pub fn append_by(
+        &self,
+        tenant: &TenantId,
+        batch: impl Into<Batch>,
+        deadline: Instant,
+    ) -> Result<Vec<Appended>, Error> {
+        self.0.submit(tenant, batch.into(), Some(deadline))?.wait_by(deadline)
+    }
+
+    /// Hands over a batch without waiting for the disk. [`Error::Busy`] where too much waits already.
+    ///
+    /// Batches that one caller submits are placed in the order in which it submitted them.
+    pub fn submit(&self, tenant: &TenantId, batch: impl Into<Batch>) -> Result<Pending, Error> {
+        self.0.submit(tenant, batch.into(), None)
     }
 
     /// Position of the tenant's last durable event.
@@ -159,8 +165,10 @@ impl Ledger {
         if self.0.lock.is_none() {
             return Ok(log.view.read().checkpoint.clone());
         }
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.0.ask(Request::Checkpoint { log, reply }, 0, &answer)
+        match self.0.shared.refusal() {
+            Some(refused) => Err(refused),
+            None => store_checkpoint(&log),
+        }
     }
 
     /// The checkpoint that is published now, to which tiles and proofs belong: the latest that was signed.
@@ -271,20 +279,53 @@ impl Inner {
         Ok(log)
     }
 
-    fn ask<T>(&self, request: Request, bytes: usize, answer: &mpsc::Receiver<Result<T, Error>>) -> Result<T, Error> {
-        if self.shared.queue.push(request, bytes).is_err() {
-            return Err(self.shared.refusal());
+    /// Waits for room until `room_by`, if that is given.
+    fn submit(&self, tenant: &TenantId, batch: Batch, room_by: Option<Instant>) -> Result<Pending, Error> {
+        if self.lock.is_none() {
+            return Err(Error::ReadOnly);
         }
-        match answer.recv() {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::OutcomeUnknown { why: "the writer ended before it answered".into() }),
+        let log = self.log_or_create(tenant)?;
+        let options = &self.options;
+        let batch = prepare(batch, &writing(&log).mac_keys, options.clock.now(), &*options.random)?;
+        let (bytes, room) = (batch.bytes(), &self.shared.room);
+        let has_room = match room_by {
+            None => room.try_take(bytes),
+            Some(deadline) => room.take_by(bytes, deadline),
+        };
+        if !has_room {
+            return Err(Error::Busy { bytes_max: room.bytes_max() });
         }
+        let (reply, answer) = oneshot::channel();
+        self.shared.submit(&log, Waiting { batch, bytes, reply })?;
+        Ok(Pending::new(answer))
     }
+}
+
+/// Starts the writers, the signer and the sealer. They end when the writers are closed.
+fn start_threads(shared: &Arc<Shared>, options: &Options, logs: &BTreeMap<LogId, Arc<Log>>) -> Vec<JoinHandle<()>> {
+    let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.into()).spawn(body).expect("the system gives a thread")
+    };
+    let ((to_seal, full), (to_sign, lagging)) = (mpsc::channel(), mpsc::channel());
+    // Segments that filled before the last crash are sealed now.
+    logs.values().for_each(|log| drop(to_seal.send(log.clone())));
+    let sequencer = Sequencer { shared: shared.clone(), clock: options.clock.clone(), to_sign, to_seal };
+    let mut threads: Vec<_> = (1..WRITERS)
+        .map(|_| {
+            let sequencer = sequencer.clone();
+            spawn("cairn-writer", Box::new(move || sequencer.run()))
+        })
+        .collect();
+    threads.push(spawn("cairn-writer", Box::new(move || sequencer.run())));
+    let (shared, delay) = (shared.clone(), options.checkpoint_delay);
+    threads.push(spawn("cairn-signer", Box::new(move || run_signer(shared, lagging, delay))));
+    threads.push(spawn("cairn-sealer", Box::new(move || run_sealer(full))));
+    threads
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.queue.close();
+        self.shared.close();
         for thread in self.threads.get_mut().drain(..) {
             // Its panic was reported where it happened.
             let _ = thread.join();

@@ -2,6 +2,7 @@
 
 mod absent;
 mod artifacts;
+mod batch;
 mod bundle;
 mod chain;
 mod checkpoint;
@@ -20,6 +21,7 @@ mod ledger;
 mod log;
 mod options;
 mod payload;
+mod pending;
 mod placement;
 mod proof;
 mod queue;
@@ -29,6 +31,7 @@ mod scan;
 mod seal;
 mod segment;
 mod sequencer;
+mod signing;
 mod site;
 mod storage;
 mod tiles;
@@ -39,11 +42,13 @@ mod writer;
 
 pub use absent::Absent;
 pub use artifacts::{Artifact, Artifacts};
+pub use batch::{Batch, Expectation};
 pub use checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};
 pub use error::{Damage, Error};
 pub use export::{Bundle, export_bundle, looks_like_bundle, verify_bundle};
 pub use ledger::Ledger;
 pub use options::{Options, Random, SystemRandom};
+pub use pending::{Pending, PendingFuture};
 pub use placement::Appended;
 pub use proof::{ConsistencyProof, InclusionProof, verify_consistency, verify_inclusion};
 pub use storage::{Access, FileSystem, Storage, StoredFile};

@@ -1,4 +1,4 @@
-//! One log of an open ledger: its identity and keys, what readers see of it, and the writer that the sequencer uses.
+//! One log of an open ledger: its identity and keys, what readers see of it, and what its writer needs.
 
 use crate::checkpoint::{Checkpoint, LogSigner, LogVerifier, SignedCheckpoint};
 use crate::continuity::Continuity;
@@ -9,11 +9,13 @@ use crate::keys;
 use crate::layout::{Layout, LogId, SegmentPart};
 use crate::options::Options;
 use crate::payload::{MacKeys, RecordKind};
-use crate::placement::{Appended, First};
+use crate::placement::{Appended, Edge, First};
+use crate::queue::Inbox;
 use crate::reader::{self, LiveSegment, View};
 use crate::recovery;
 use crate::scan::{LogFiles, Scan, ScannedSegment};
 use crate::segment::Segment;
+use crate::signing::Signing;
 use crate::storage::{Access, Storage, parent, read_small, write_whole};
 use crate::tree::Tree;
 use crate::tree::nodes::Nodes;
@@ -44,8 +46,10 @@ pub(crate) struct Log {
 pub(crate) struct Writing {
     pub(crate) mac_keys: MacKeys,
     pub(crate) signer: LogSigner,
-    /// Used by the sequencer alone.
+    /// Used by one writer at a time.
     pub(crate) writer: Mutex<Writer>,
+    pub(crate) inbox: Inbox,
+    pub(crate) signing: Signing,
 }
 
 /// How a log is opened.
@@ -98,7 +102,7 @@ impl Log {
             Mode::ReadOnly => None,
             Mode::Write => Some(read_secrets(&*disk, layout, id, &verifier)?),
         };
-        let (index, mut scan) = scan_into_index(&files, &verifier, &checkpoint)?;
+        let (mut index, mut scan) = scan_into_index(&files, &verifier, &checkpoint)?;
         if mode == Mode::Write {
             recovery::recover(&files, &mut scan, &*options.clock)?;
         } else {
@@ -107,12 +111,15 @@ impl Log {
         let Scan { mut state, segments, .. } = scan;
         let nodes = Nodes::new(state.tree.size(), std::mem::take(&mut state.bundle_roots));
         let segments: Vec<_> = segments.into_iter().map(live).collect();
-        let view = View { segments: segments.clone(), head: state.head, chain: state.chain, checkpoint };
+        let edge = Edge::of(&state);
+        let tree = edge.tree.clone();
+        let view = View { segments: segments.clone(), head: state.head, chain: state.chain, tree, checkpoint };
         let writing = match secrets {
             None => None,
             Some((mac_keys, signer)) => {
-                let writer = Writer::new(options, &segments, state, index)?;
-                Some(Writing { mac_keys, signer, writer: Mutex::new(writer) })
+                index.set_versions(&state.stream_versions);
+                let writer = Mutex::new(Writer::new(options, &segments, edge, index)?);
+                Some(Writing { mac_keys, signer, writer, inbox: Inbox::default(), signing: Signing::default() })
             }
         };
         Ok(Some(Self { id: id.clone(), files, verifier, view: RwLock::new(view), nodes, writing }))

@@ -2,6 +2,7 @@
 
 use crate::storage::{FileSystem, Storage};
 use cairn_schemas::{Clock, SystemClock};
+use rand::Rng;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +12,14 @@ pub trait Random: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// The operating system's randomness.
+/// A generator in each thread (ChaCha12), seeded by the operating system and again after every 64 KiB: a call to the
+/// system for each event's salt would cost more than all else that is done for the event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the operating system gives randomness");
+        rand::rng().fill_bytes(bytes);
     }
 }
 
@@ -30,8 +32,10 @@ pub struct Options {
     pub origin: Option<String>,
     /// A segment is sealed once it holds this many bytes.
     pub segment_bytes_max: u64,
-    /// Bytes of events that may wait for the writer; `append` blocks while more do.
+    /// Bytes of events that may wait for the writers: beyond them `append` waits, and `submit` says that it is busy.
     pub queue_bytes_max: usize,
+    /// How long `append` waits for room and for its answer.
+    pub deadline: Duration,
     /// How long after a commit the checkpoint may still lack it.
     pub checkpoint_delay: Duration,
     pub storage: Arc<dyn Storage>,
@@ -46,6 +50,7 @@ impl Default for Options {
             origin: None,
             segment_bytes_max: 64 << 20,
             queue_bytes_max: 64 << 20,
+            deadline: Duration::from_secs(30),
             checkpoint_delay: Duration::from_millis(500),
             storage: Arc::new(FileSystem),
             clock: Arc::new(SystemClock),
@@ -61,6 +66,7 @@ impl fmt::Debug for Options {
             .field("origin", &self.origin)
             .field("segment_bytes_max", &self.segment_bytes_max)
             .field("queue_bytes_max", &self.queue_bytes_max)
+            .field("deadline", &self.deadline)
             .field("checkpoint_delay", &self.checkpoint_delay)
             .finish_non_exhaustive()
     }

@@ -11,6 +11,8 @@ const IDENTITY_KEY_CONTEXT: &str = "cairn v1 identity mac key";
 const CONTENT_KEY_CONTEXT: &str = "cairn v1 content mac key";
 
 pub(crate) const SALT_BYTES: usize = 32;
+/// Kind, length and salt, before a record's payload.
+pub(crate) const RECORD_HEADER_BYTES: usize = 1 + 4 + SALT_BYTES;
 
 /// The extension attribute of a replacement that names the request on which it was made.
 pub(crate) const REDACTED_BY: &str = "redactedby";
@@ -57,6 +59,20 @@ impl<'a> Record<'a> {
     pub(crate) fn commitment(&self) -> Blake3 {
         commitment(&self.salt, self.bytes)
     }
+}
+
+/// What a record begins with. Its length is still to be set, by [`set_record_length`].
+pub(crate) fn record_header(kind: RecordKind, salt: &[u8; SALT_BYTES]) -> [u8; RECORD_HEADER_BYTES] {
+    let mut header = [0; RECORD_HEADER_BYTES];
+    header[0] = kind as u8;
+    header[5..].copy_from_slice(salt);
+    header
+}
+
+/// Sets the length of a record whose payload now follows its header.
+pub(crate) fn set_record_length(record: &mut [u8]) {
+    let length = u32::try_from(record.len() - RECORD_HEADER_BYTES).expect("a payload is at most 1 MiB");
+    record[1..5].copy_from_slice(&length.to_be_bytes());
 }
 
 /// Walks records; each comes with its offset.

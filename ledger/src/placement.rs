@@ -1,17 +1,22 @@
-//! Gives a batch its place in the log, in memory only: repeats, expected versions, entries, frame. No I/O of its own.
+//! Gives batches their places in the log, in memory only: repeats, versions, entries, frames. No I/O of its own.
 
+use crate::batch::Expectation;
 use crate::bundle;
+use crate::chain;
 use crate::continuity::Continuity;
 use crate::entry::{Entry, Identity, StreamNumber};
 use crate::error::Error;
-use crate::event::Prepared;
-use crate::frame::{Frame, FrameHeader};
-use crate::index::Index;
-use crate::payload::{Record, RecordKind};
+use crate::event::{Prepared, PreparedBatch};
+use crate::frame::{FrameHeader, HEADER_BYTES, end_frame};
+use crate::index::{Index, StreamState, TakeAsIs};
 use crate::segment::frames::FrameAt;
 use crate::tree::Tree;
-use cairn_schemas::{Blake3, Position, Timestamp};
+use cairn_schemas::{Blake3, Position, Sha256, Timestamp};
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+/// A frame takes in the batches that wait together while it is no longer than this. A longer batch goes alone.
+const FRAME_BYTES: usize = 1 << 20;
 
 /// What `append` says of each event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,144 +39,156 @@ pub(crate) struct First {
 /// Looks an event up that stands at a position before the head.
 pub(crate) type Lookup<'a> = &'a dyn Fn(Position, &Prepared) -> Result<First, Error>;
 
-/// Frames placed but not yet written, and what goes into the index once they are durable.
-#[derive(Default)]
-pub(crate) struct Pending {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) frames: Vec<FrameAt>,
-    identities: HashMap<Identity, (Appended, [u8; 32])>,
-    streams: HashMap<String, u64>,
+/// Where a log ends: what the next entry and the next frame go on from.
+#[derive(Clone, Debug)]
+pub(crate) struct Edge {
+    pub(crate) head: u64,
+    pub(crate) recorded_at_micros: i64,
+    pub(crate) chain: Blake3,
+    pub(crate) tree: Tree,
+    /// Streams of the log, which are numbered from 1.
+    pub(crate) streams: u64,
 }
 
-impl Pending {
-    /// Puts what became durable into the index.
-    pub(crate) fn absorb_into(self, index: &mut Index) {
-        for (identity, (appended, _)) in self.identities {
-            index.insert(identity, appended.position);
-        }
-        for (name, number) in self.streams {
-            index.insert_stream(name, number);
-        }
-    }
-}
-
-/// The log's state before a group of frames, to go back to when they cannot be written.
-pub(crate) struct Snapshot {
-    head: u64,
-    recorded_at_micros: i64,
-    chain: Blake3,
-    tree: Tree,
-    frames: u64,
-    streams: usize,
-    bundle_roots: usize,
-}
-
-impl Snapshot {
+impl Edge {
     pub(crate) fn of(state: &Continuity) -> Self {
         Self {
             head: state.head,
             recorded_at_micros: state.recorded_at_micros,
             chain: state.chain,
             tree: state.tree.clone(),
-            frames: state.frames,
-            streams: state.stream_versions.len(),
-            bundle_roots: state.bundle_roots.len(),
+            streams: state.stream_versions.len() as u64,
         }
-    }
-
-    /// Undoes what `pending` did to the state. Each placed entry had raised its stream's version by one.
-    pub(crate) fn restore(self, state: &mut Continuity, pending: &Pending) {
-        for frame in &pending.frames {
-            let frame = &pending.bytes[(frame.offset - pending.frames[0].offset) as usize..][..frame.bytes as usize];
-            let frame = Frame::decode(frame).expect("this program encoded the frame");
-            for item in bundle::Entries::new(frame.entries) {
-                let (_, entry) = item.expect("this program encoded the entries");
-                let entry = Entry::decode(entry).expect("this program encoded the entry");
-                state.stream_versions[entry.stream.0 as usize - 1] -= 1;
-            }
-        }
-        state.stream_versions.truncate(self.streams);
-        state.head = self.head;
-        state.recorded_at_micros = self.recorded_at_micros;
-        state.chain = self.chain;
-        state.tree = self.tree;
-        state.frames = self.frames;
-        state.bundle_roots.truncate(self.bundle_roots);
     }
 }
 
-/// Where a group of batches is placed.
-pub(crate) struct Placement<'a> {
-    pub(crate) state: &'a mut Continuity,
-    pub(crate) index: &'a Index,
-    pub(crate) pending: &'a mut Pending,
+/// Batches of one log that become durable together: their frames, and what they change once they are.
+pub(crate) struct Group<'a> {
+    /// Whole frames, after [`Group::finish`].
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) frames: Vec<FrameAt>,
+    /// The log's end after the group.
+    pub(crate) edge: Edge,
+    /// Roots over the bundles of 256 entries that the group completes.
+    pub(crate) bundle_roots: Vec<Sha256>,
+    identities: HashMap<Identity, (Appended, [u8; 32]), BuildHasherDefault<TakeAsIs>>,
+    /// Streams that the group looked up, by name; each with its state after what was placed so far.
+    slots: HashMap<&'a str, usize>,
+    streams: Vec<(&'a str, StreamState)>,
+    /// The frame that is being filled.
+    entries: Vec<u8>,
+    events: Vec<&'a Prepared>,
+    payloads_bytes: usize,
     /// Offset in the file at which the group will be written.
-    pub(crate) group_at: u64,
-    /// Streams of the log before the group.
-    pub(crate) streams_before: usize,
+    at: u64,
     /// Head that is durable before the group.
-    pub(crate) durable_before: u64,
-    pub(crate) now: Timestamp,
+    durable_before: u64,
+    recorded_at: Timestamp,
 }
 
-impl Placement<'_> {
-    /// Places a whole batch as one frame, or nothing of it. Repeats are recognised before versions are compared.
-    pub(crate) fn place(&mut self, batch: &[Prepared], lookup: Lookup<'_>) -> Result<Vec<Appended>, Error> {
-        if let Some(firsts) = self.repeats(batch, lookup)? {
+impl<'a> Group<'a> {
+    /// `buffer` is used for the frames' bytes; `at` is where they will be written.
+    pub(crate) fn new(edge: Edge, at: u64, now: Timestamp, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self {
+            bytes: buffer,
+            frames: Vec::new(),
+            bundle_roots: Vec::new(),
+            identities: HashMap::default(),
+            slots: HashMap::new(),
+            streams: Vec::new(),
+            entries: Vec::new(),
+            events: Vec::new(),
+            payloads_bytes: 0,
+            at,
+            durable_before: edge.head,
+            recorded_at: now.max(Timestamp::from_micros(edge.recorded_at_micros)),
+            edge,
+        }
+    }
+
+    /// Places a batch wholly inside one frame, or nothing of it: a refused batch leaves no trace. Repeats are
+    /// recognised before versions are compared.
+    pub(crate) fn place(
+        &mut self,
+        batch: &'a PreparedBatch,
+        index: &Index,
+        lookup: Lookup<'_>,
+    ) -> Result<Vec<Appended>, Error> {
+        let events = &batch.events;
+        if let Some(firsts) = self.repeats(events, index, lookup)? {
             return Ok(firsts);
         }
-        self.check_versions(batch)?;
-        Ok(self.push_frame(batch))
+        self.check_expectations(&batch.expectations, index)?;
+        let slots = events.iter().map(|event| self.slot(&event.stream, index)).collect::<Result<Vec<_>, _>>()?;
+        self.check_versions(events, &slots)?;
+        let payloads_bytes = events.iter().map(|event| event.record.len()).sum::<usize>();
+        let entries_bytes = events.len() * ENTRY_BYTES;
+        if self.payloads_bytes + self.entries.len() + payloads_bytes + entries_bytes > FRAME_BYTES {
+            self.end_frame();
+        }
+        self.payloads_bytes += payloads_bytes;
+        Ok(events.iter().zip(slots).map(|(event, slot)| self.push(event, slot)).collect())
     }
 
     /// `Some` if every event of the batch was recorded before, with the same content.
-    fn repeats(&self, batch: &[Prepared], lookup: Lookup<'_>) -> Result<Option<Vec<Appended>>, Error> {
-        let mut seen: HashMap<&Identity, usize> = HashMap::new();
+    fn repeats(&self, batch: &[Prepared], index: &Index, lookup: Lookup<'_>) -> Result<Option<Vec<Appended>>, Error> {
         let mut firsts = Vec::new();
-        for (index, event) in batch.iter().enumerate() {
-            let names = || (event.source.clone(), event.id.clone());
-            if let Some(first_index) = seen.insert(&event.identity, index) {
-                let (event_source, id) = names();
-                return Err(Error::RepeatedInBatch { index, first_index, event_source, id });
-            }
-            let Some(first) = self.first(event, lookup)? else { continue };
+        for (at, event) in batch.iter().enumerate() {
+            let Some(first) = self.first(event, index, lookup)? else { continue };
             if !first.same_content {
-                let (event_source, id) = names();
-                return Err(Error::Conflict { index, event_source, id, position: first.appended.position });
+                let (event_source, id) = event.names();
+                return Err(Error::Conflict { index: at, event_source, id, position: first.appended.position });
             }
-            firsts.push((index, Appended { duplicate: true, ..first.appended }));
+            firsts.push((at, Appended { duplicate: true, ..first.appended }));
         }
         match firsts.len() {
             0 => Ok(None),
             repeated if repeated == batch.len() => Ok(Some(firsts.into_iter().map(|(_, first)| first).collect())),
             _ => {
-                let repeated = firsts.into_iter().map(|(index, first)| (index, first.position)).collect();
+                let repeated = firsts.into_iter().map(|(at, first)| (at, first.position)).collect();
                 Err(Error::PartlyRepeated { events: batch.len(), repeated })
             }
         }
     }
 
-    fn first(&self, event: &Prepared, lookup: Lookup<'_>) -> Result<Option<First>, Error> {
-        if let Some((appended, content_mac)) = self.pending.identities.get(&event.identity) {
+    fn first(&self, event: &Prepared, index: &Index, lookup: Lookup<'_>) -> Result<Option<First>, Error> {
+        if let Some((appended, content_mac)) = self.identities.get(&event.identity) {
             return Ok(Some(First { appended: *appended, same_content: *content_mac == event.content_mac }));
         }
-        self.index.position(&event.identity).map(|position| lookup(position, event)).transpose()
+        index.position(&event.identity).map(|position| lookup(position, event)).transpose()
     }
 
-    fn stream_number(&self, name: &str) -> Option<u64> {
-        self.pending.streams.get(name).copied().or_else(|| self.index.stream(name))
+    /// Which of the group's streams bears this name.
+    fn slot(&mut self, name: &'a str, index: &Index) -> Result<usize, Error> {
+        if let Some(slot) = self.slots.get(name) {
+            return Ok(*slot);
+        }
+        let slot = self.streams.len();
+        self.streams.push((name, index.stream(name).unwrap_or_default()));
+        self.slots.insert(name, slot);
+        Ok(slot)
     }
 
-    fn stream_version(&self, number: u64) -> u64 {
-        self.state.stream_versions.get(number as usize - 1).copied().unwrap_or(0)
+    fn check_expectations(&mut self, expectations: &'a [Expectation], index: &Index) -> Result<(), Error> {
+        for Expectation { stream, version } in expectations {
+            let slot = self.slot(stream, index)?;
+            let actual = self.streams[slot].1.version;
+            if actual != *version {
+                return Err(Error::Unexpected { stream: stream.clone(), expected: *version, actual });
+            }
+        }
+        Ok(())
     }
 
-    fn check_versions(&self, batch: &[Prepared]) -> Result<(), Error> {
-        let mut added: HashMap<&str, u64> = HashMap::new();
-        for (index, event) in batch.iter().enumerate() {
-            let added = added.entry(&event.stream).or_insert(0);
-            let stored = self.stream_number(&event.stream).map_or(0, |number| self.stream_version(number));
-            let actual = stored + *added;
+    fn check_versions(&self, batch: &[Prepared], slots: &[usize]) -> Result<(), Error> {
+        if batch.iter().all(|event| event.expected_version.is_none()) {
+            return Ok(());
+        }
+        let mut added: HashMap<usize, u64> = HashMap::new();
+        for (index, (event, slot)) in batch.iter().zip(slots).enumerate() {
+            let added = added.entry(*slot).or_insert(0);
+            let actual = self.streams[*slot].1.version + *added;
             match event.expected_version {
                 Some(expected) if expected != actual => {
                     return Err(Error::WrongVersion { index, stream: event.stream.clone(), expected, actual });
@@ -182,65 +199,87 @@ impl Placement<'_> {
         Ok(())
     }
 
-    fn push_frame(&mut self, batch: &[Prepared]) -> Vec<Appended> {
-        let first = Position::new(self.state.head + 1).expect("one after another is not zero");
-        let recorded_at = self.now.max(Timestamp::from_micros(self.state.recorded_at_micros));
-        let (mut entries, mut payloads, mut appended) = (Vec::new(), Vec::new(), Vec::with_capacity(batch.len()));
-        let mut added: HashMap<u64, u64> = HashMap::new();
-        let mut position = first;
-        for (index, event) in batch.iter().enumerate() {
-            let stream = self.number_of(&event.stream);
-            let added = added.entry(stream).or_insert(0);
-            *added += 1;
-            let entry = Entry {
-                position,
-                recorded_at,
-                event_type: event.event_type,
-                stream: StreamNumber(stream),
-                stream_version: self.stream_version(stream) + *added,
-                payload_bytes: u32::try_from(event.payload.len()).expect("a payload is at most 1 MiB"),
-                commitment: event.commitment,
-                identity: event.identity,
-                chain_before: (index == 0).then_some(self.state.chain),
-            };
-            let bytes = entry.encode();
-            assert_eq!(Entry::decode(&bytes).as_ref(), Ok(&entry), "an entry must come back from its bytes");
-            bundle::push(&mut entries, &bytes);
-            Record { kind: RecordKind::Original, salt: event.salt, bytes: &event.payload }.push(&mut payloads);
-            let stream_version = entry.stream_version;
-            let placed = Appended { position, stream_version, duplicate: false, recorded_at };
-            self.pending.identities.insert(event.identity, (placed, event.content_mac));
-            appended.push(placed);
-            position = position.next().expect("no log has 2^64 events");
+    fn push(&mut self, event: &'a Prepared, slot: usize) -> Appended {
+        let state = &mut self.streams[slot].1;
+        if state.number == 0 {
+            self.edge.streams += 1;
+            state.number = self.edge.streams;
         }
-        self.finish_frame(first, batch.len(), &entries, &payloads);
+        state.version += 1;
+        let entry = Entry {
+            position: Position::new(self.edge.head + 1).expect("one after another is not zero"),
+            recorded_at: self.recorded_at,
+            event_type: event.event_type,
+            stream: StreamNumber(state.number),
+            stream_version: state.version,
+            payload_bytes: u32::try_from(event.payload().len()).expect("a payload is at most 1 MiB"),
+            commitment: event.commitment,
+            identity: event.identity,
+            chain_before: self.events.is_empty().then_some(self.edge.chain),
+        };
+        self.push_entry(&entry);
+        self.events.push(event);
+        let Entry { position, recorded_at, stream_version, .. } = entry;
+        let appended = Appended { position, stream_version, duplicate: false, recorded_at };
+        self.identities.insert(event.identity, (appended, event.content_mac));
         appended
     }
 
-    fn finish_frame(&mut self, first: Position, count: usize, entries: &[u8], payloads: &[u8]) {
-        let header = FrameHeader {
-            count: u32::try_from(count).expect("a batch is bounded"),
-            first,
-            durable_before: self.durable_before,
-            offsets_bytes: 0,
-            entries_bytes: 0,
-            payloads_bytes: 0,
-        };
-        let start = self.pending.bytes.len();
-        Frame { header, source_offsets: &[], entries, payloads }.push(&mut self.pending.bytes);
-        let whole = Frame::decode(&self.pending.bytes[start..]).expect("a frame must come back from its bytes");
-        self.state.frame(whole.entries, |_, _| ()).expect("a new frame must continue the log");
-        let bytes = u32::try_from(self.pending.bytes.len() - start).expect("a frame is at most 16 MiB");
-        self.pending.frames.push(FrameAt { first: first.get(), offset: self.group_at + start as u64, bytes });
+    fn push_entry(&mut self, entry: &Entry) {
+        let at = self.entries.len();
+        self.entries.extend_from_slice(&[0; 2]);
+        entry.push(&mut self.entries);
+        bundle::set_length(&mut self.entries[at..]);
+        let bytes = &self.entries[at + 2..];
+        assert_eq!(Entry::decode(bytes).as_ref(), Ok(entry), "an entry must come back from its bytes");
+        self.bundle_roots.extend(self.edge.tree.push(bytes));
+        self.edge.head += 1;
     }
 
-    /// The stream's number; a new stream gets the next one.
-    fn number_of(&mut self, name: &str) -> u64 {
-        if let Some(number) = self.stream_number(name) {
-            return number;
+    /// Ends the frame that is being filled, if it holds anything.
+    fn end_frame(&mut self) {
+        let Some(count) = u32::try_from(self.events.len()).ok().filter(|count| *count > 0) else { return };
+        let first = self.edge.head + 1 - u64::from(count);
+        let length = |bytes: usize| u32::try_from(bytes).expect("a frame is at most 16 MiB");
+        let header = FrameHeader {
+            count,
+            first: Position::new(first).expect("positions begin at 1"),
+            durable_before: self.durable_before,
+            offsets_bytes: 0,
+            entries_bytes: length(self.entries.len()),
+            payloads_bytes: length(self.payloads_bytes),
+        };
+        let start = self.bytes.len();
+        self.bytes.reserve(header.frame_bytes());
+        header.push(&mut self.bytes);
+        let pushed = FrameHeader::decode(&self.bytes[start..start + HEADER_BYTES]);
+        assert_eq!(pushed.as_ref(), Ok(&header), "a frame's header must come back from its bytes");
+        self.bytes.extend_from_slice(&self.entries);
+        self.events.drain(..).for_each(|event| self.bytes.extend_from_slice(&event.record));
+        end_frame(&mut self.bytes, start);
+        assert_eq!(self.bytes.len() - start, header.frame_bytes(), "a frame must be as long as its header says");
+        self.frames.push(FrameAt { first, offset: self.at + start as u64, bytes: length(header.frame_bytes()) });
+        self.edge.chain = chain::next(&self.edge.chain, &self.entries);
+        self.edge.recorded_at_micros = self.recorded_at.as_micros();
+        self.entries.clear();
+        self.payloads_bytes = 0;
+    }
+
+    /// Ends the last frame. Nothing may be placed any more.
+    pub(crate) fn finish(&mut self) {
+        self.end_frame();
+    }
+
+    /// Puts what became durable into the index.
+    pub(crate) fn absorb_into(&self, index: &mut Index) {
+        for (identity, (appended, _)) in &self.identities {
+            index.insert(*identity, appended.position);
         }
-        let number = (self.streams_before + self.pending.streams.len()) as u64 + 1;
-        self.pending.streams.insert(name.to_owned(), number);
-        number
+        for (name, state) in self.streams.iter().filter(|(_, state)| state.number > 0) {
+            index.set_stream(name, *state);
+        }
     }
 }
+
+/// Room that an entry takes in a frame: its length and, at most, 122 bytes.
+const ENTRY_BYTES: usize = 124;

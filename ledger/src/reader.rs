@@ -11,6 +11,7 @@ use crate::segment::frames::{FrameAt, FramesFile};
 use crate::segment::writer::SegmentStart;
 use crate::segment::{FoundRecord, Sealed, found_records};
 use crate::site::Site;
+use crate::tree::Tree;
 use cairn_schemas::{Blake3, Event, Position, Recorded, StoredPayload};
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub(crate) struct View {
     pub(crate) segments: Vec<Arc<LiveSegment>>,
     pub(crate) head: u64,
     pub(crate) chain: Blake3,
+    /// Its size is the head.
+    pub(crate) tree: Tree,
     pub(crate) checkpoint: SignedCheckpoint,
 }
 

@@ -9,6 +9,16 @@ use crate::segment::frames::FramesFile;
 use crate::segment::writer::{SegmentStart, SegmentWriter};
 use crate::segment::{Files, Sealed, found_records};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+/// Body of the sealer's thread.
+pub(crate) fn run_sealer(logs: Receiver<Arc<Log>>) {
+    for log in logs {
+        if let Err(e) = seal_full(&log) {
+            tracing::warn!(log = %log.id, error = %e, "a full segment could not be sealed; the next seal tries again");
+        }
+    }
+}
 
 /// Seals every frames file of a log but the last, which is being appended to.
 pub(crate) fn seal_full(log: &Log) -> Result<(), Error> {

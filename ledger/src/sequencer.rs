@@ -1,45 +1,40 @@
-//! The one thread that writes: drains what waits, commits it log by log, answers, and signs checkpoints soon after.
+//! The threads that write: each takes a log that batches wait for, commits them as one group, and answers.
+//!
+//! Logs are independent, so several are written at the same time; one log is run by at most one thread at a time.
 
-use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::error::Error;
-use crate::event::Prepared;
-use crate::log::Log;
+use crate::event::PreparedBatch;
+use crate::log::{Log, Writing};
 use crate::placement::Appended;
-use crate::queue::{Drained, Queue};
-use crate::seal::seal_full;
-use crate::storage::{Access, write_whole};
+use crate::queue::{Outcome, Room, Waiting};
 use crate::writer::{Committed, GroupFailure};
 use cairn_schemas::Clock;
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Payload bytes committed by one write and one sync.
-const GROUP_BYTES_MAX: usize = 16 << 20;
+/// Logs that are written at the same time. They wait for the disk, not for a core.
+pub(crate) const WRITERS: usize = 16;
+/// Bytes committed by one write and one sync.
+const GROUP_BYTES_MAX: usize = 8 << 20;
 
-/// What callers ask of the sequencer.
-pub(crate) enum Request {
-    Append { log: Arc<Log>, batch: Vec<Prepared>, reply: Reply },
-    Checkpoint { log: Arc<Log>, reply: SyncSender<Result<SignedCheckpoint, Error>> },
-}
-
-/// Where a batch's outcome goes.
-type Reply = SyncSender<Result<Vec<Appended>, Error>>;
-
-/// Batches of one log that are committed together.
-struct Group {
-    log: Arc<Log>,
-    batches: Vec<Vec<Prepared>>,
-    replies: Vec<Reply>,
-}
-
-/// What the sequencer shares with the callers.
+/// What the writers share with the callers.
 pub(crate) struct Shared {
-    pub(crate) queue: Queue<Request>,
-    /// Why the writer ended for good, once it has.
-    ended: Mutex<Option<String>>,
+    pub(crate) room: Room,
+    ready: Mutex<Ready>,
+    some_ready: Condvar,
+    /// Why the writers ended for good, once they have.
+    ended: OnceLock<String>,
     advanced: Advanced,
+}
+
+/// Logs that batches wait for and no writer runs.
+#[derive(Default)]
+struct Ready {
+    logs: VecDeque<Arc<Log>>,
+    closed: bool,
 }
 
 /// Tells followers that some head moved.
@@ -74,174 +69,178 @@ impl Advanced {
 
 impl Shared {
     pub(crate) fn new(queue_bytes_max: usize) -> Self {
-        Self { queue: Queue::new(queue_bytes_max), ended: Mutex::new(None), advanced: Advanced::default() }
+        Self {
+            room: Room::new(queue_bytes_max),
+            ready: Mutex::default(),
+            some_ready: Condvar::new(),
+            ended: OnceLock::new(),
+            advanced: Advanced::default(),
+        }
     }
+
     pub(crate) fn advanced(&self) -> &Advanced {
         &self.advanced
     }
-    /// What a caller is told whose request the sequencer did not take.
-    pub(crate) fn refusal(&self) -> Error {
-        let why = self.ended.lock().clone().unwrap_or_else(|| "the ledger was closed".into());
-        Error::WriterEnded { why }
+
+    /// What a caller is told once the writers have ended for good.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.ended.get().map(|why| Error::WriterEnded { why: why.clone() })
     }
+
+    /// Hands a batch, for which room was taken, to its log's writer.
+    pub(crate) fn submit(&self, log: &Arc<Log>, waiting: Waiting) -> Result<(), Error> {
+        let bytes = waiting.bytes;
+        match writing(log).inbox.push(waiting, || self.refusal()) {
+            Ok(true) => self.schedule(log),
+            Ok(false) => {}
+            Err(refused) => {
+                self.room.give_back(bytes, 1);
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    fn schedule(&self, log: &Arc<Log>) {
+        let mut ready = self.ready.lock();
+        if self.ended.get().is_some() {
+            drop(ready);
+            return self.refuse_waiting(log);
+        }
+        ready.logs.push_back(log.clone());
+        drop(ready);
+        self.some_ready.notify_one();
+    }
+
+    /// The next log to run, waiting for one; `None` once there will be no more. `run` is the log that the caller ran.
+    fn next(&self, run: Option<Arc<Log>>) -> Option<Arc<Log>> {
+        let more = run.filter(|log| writing(log).inbox.has_more());
+        let mut ready = self.ready.lock();
+        ready.logs.extend(more);
+        loop {
+            if let Some(log) = ready.logs.pop_front() {
+                return Some(log);
+            }
+            if ready.closed {
+                return None;
+            }
+            self.some_ready.wait(&mut ready);
+        }
+    }
+
+    /// Ends all writing for good: what waits is refused, and so is what comes.
     fn end(&self, why: &str) {
-        self.ended.lock().get_or_insert_with(|| why.to_owned());
-        self.queue.close();
+        self.ended.get_or_init(|| why.to_owned());
+        let ready = std::mem::take(&mut self.ready.lock().logs);
+        ready.iter().for_each(|log| self.refuse_waiting(log));
         self.advanced.tell();
     }
+
+    fn refuse_waiting(&self, log: &Log) {
+        for Waiting { bytes, reply, .. } in writing(log).inbox.clear() {
+            // A caller that has gone needs no answer.
+            let _ = reply.send(Err(self.refusal().expect("the writers have ended")));
+            self.room.give_back(bytes, 1);
+        }
+    }
+
+    /// Lets the writers end once nothing waits any more.
+    pub(crate) fn close(&self) {
+        self.ready.lock().closed = true;
+        self.some_ready.notify_all();
+    }
 }
 
+pub(crate) fn writing(log: &Log) -> &Writing {
+    log.writing.as_ref().expect("only logs open for writing are written to")
+}
+
+/// One of the writers.
+#[derive(Clone)]
 pub(crate) struct Sequencer {
-    shared: Arc<Shared>,
-    clock: Arc<dyn Clock>,
-    checkpoint_delay: Duration,
-    /// Logs whose checkpoint lags, and when it is due.
-    lagging: Vec<Arc<Log>>,
-    due: Option<Instant>,
-    to_seal: Sender<Arc<Log>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) to_sign: Sender<Arc<Log>>,
+    pub(crate) to_seal: Sender<Arc<Log>>,
 }
 
-/// Ends the writer if its thread dies, so that callers do not wait for ever.
-struct EndOnPanic(Arc<Shared>);
+/// Ends the writers if a thread of theirs dies, so that callers do not wait for ever.
+pub(crate) struct EndOnPanic {
+    pub(crate) shared: Arc<Shared>,
+    /// The log that the thread runs.
+    pub(crate) log: Option<Arc<Log>>,
+}
 
 impl Drop for EndOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.end("the writer's thread failed");
-        }
-    }
-}
-
-/// Body of the sealer's thread.
-pub(crate) fn run_sealer(logs: Receiver<Arc<Log>>) {
-    for log in logs {
-        if let Err(e) = seal_full(&log) {
-            tracing::warn!(log = %log.id, error = %e, "a full segment could not be sealed; the next seal tries again");
+            self.shared.end("a thread of the writer failed");
+            self.log.iter().for_each(|log| self.shared.refuse_waiting(log));
         }
     }
 }
 
 impl Sequencer {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        clock: Arc<dyn Clock>,
-        checkpoint_delay: Duration,
-        to_seal: Sender<Arc<Log>>,
-    ) -> Self {
-        Self { shared, clock, checkpoint_delay, lagging: Vec::new(), due: None, to_seal }
-    }
-
-    /// Body of the sequencer's thread: runs until the queue is closed and drained.
-    pub(crate) fn run(mut self) {
-        let _guard = EndOnPanic(self.shared.clone());
+    /// Body of a writer's thread: runs until the ledger is closed and nothing waits.
+    pub(crate) fn run(self) {
+        let mut guard = EndOnPanic { shared: self.shared.clone(), log: None };
         loop {
-            match self.shared.queue.drain(GROUP_BYTES_MAX, self.due) {
-                Drained::Some(requests) => self.serve(requests),
-                Drained::Late => {}
-                Drained::Closed => break,
-            }
-            if self.due.is_some_and(|due| due <= Instant::now()) {
-                self.write_lagging();
-            }
-        }
-        if self.shared.ended.lock().is_none() {
-            self.write_lagging();
+            guard.log = self.shared.next(guard.log.take());
+            let Some(log) = &guard.log else { return };
+            self.serve(log);
         }
     }
 
-    fn serve(&mut self, requests: Vec<Request>) {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut checkpoints = Vec::new();
-        for request in requests {
-            match request {
-                Request::Checkpoint { log, reply } => checkpoints.push((log, reply)),
-                Request::Append { log, batch, reply } => {
-                    let index = groups.iter().position(|group| Arc::ptr_eq(&group.log, &log)).unwrap_or_else(|| {
-                        groups.push(Group { log, batches: Vec::new(), replies: Vec::new() });
-                        groups.len() - 1
-                    });
-                    groups[index].batches.push(batch);
-                    groups[index].replies.push(reply);
-                }
-            }
+    fn serve(&self, log: &Arc<Log>) {
+        if self.shared.ended.get().is_some() {
+            return self.shared.refuse_waiting(log);
         }
-        for group in groups {
-            self.commit(group);
-        }
-        for (log, reply) in checkpoints {
-            let outcome =
-                if self.shared.ended.lock().is_some() { Err(self.shared.refusal()) } else { write_checkpoint(&log) };
-            // A caller that has gone needs no answer.
-            let _ = reply.send(outcome);
-        }
+        let taken = writing(log).inbox.take(GROUP_BYTES_MAX);
+        let bytes = taken.iter().map(|waiting| waiting.bytes).sum();
+        let (batches, replies): (Vec<_>, Vec<_>) =
+            taken.into_iter().map(|Waiting { batch, reply, .. }| (batch, reply)).unzip();
+        let count = replies.len();
+        self.commit(log, &batches, replies);
+        drop(batches);
+        self.shared.room.give_back(bytes, count);
     }
 
-    fn commit(&mut self, Group { log, batches, replies }: Group) {
-        if self.shared.ended.lock().is_some() {
-            replies.into_iter().for_each(|reply| drop(reply.send(Err(self.shared.refusal()))));
-            return;
-        }
-        let writing = log.writing.as_ref().expect("only logs open for writing are sent here");
-        let committed = writing.writer.lock().commit(&log, &writing.mac_keys, &batches, self.clock.now());
+    fn commit(&self, log: &Arc<Log>, batches: &[PreparedBatch], replies: Vec<oneshot::Sender<Outcome>>) {
+        let writing = writing(log);
+        let committed = writing.writer.lock().commit(log, &writing.mac_keys, batches, self.clock.now());
         match committed {
             Ok(Committed { outcomes, rotated }) => {
                 self.shared.advanced.tell();
-                self.lag(&log);
-                for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                    // A caller that has gone needs no answer.
-                    let _ = reply.send(outcome);
+                answer(replies, outcomes);
+                if !writing.signing.swap_due(true) {
+                    // The signer and the sealer live as long as these senders.
+                    let _ = self.to_sign.send(log.clone());
                 }
                 if rotated {
-                    // The sealer lives as long as this sender.
-                    let _ = self.to_seal.send(log);
+                    let _ = self.to_seal.send(log.clone());
                 }
             }
             Err(failure) => self.fail(&failure, replies),
         }
     }
 
-    fn fail(&self, failure: &GroupFailure, replies: Vec<Reply>) {
+    fn fail(&self, failure: &GroupFailure, replies: Vec<oneshot::Sender<Outcome>>) {
         if let GroupFailure::Unknown { why } = failure {
-            tracing::error!(why, "the writer ends: what is on the disk is not known");
+            tracing::error!(why, "the writers end: what is on the disk is not known");
             self.shared.end(why);
         }
-        for reply in replies {
-            let _ = reply.send(Err(match failure {
-                GroupFailure::DiskFull { bytes, path } => Error::DiskFull { bytes: *bytes, path: path.clone() },
-                GroupFailure::Unknown { why } => Error::OutcomeUnknown { why: why.clone() },
-            }));
-        }
-    }
-
-    fn lag(&mut self, log: &Arc<Log>) {
-        if !self.lagging.iter().any(|known| Arc::ptr_eq(known, log)) {
-            self.lagging.push(log.clone());
-        }
-        self.due.get_or_insert_with(|| Instant::now() + self.checkpoint_delay);
-    }
-
-    fn write_lagging(&mut self) {
-        for log in std::mem::take(&mut self.lagging) {
-            if let Err(e) = write_checkpoint(&log) {
-                tracing::warn!(log = %log.id, error = %e, "a checkpoint could not be written; the next commit tries again");
-            }
-        }
-        self.due = None;
+        let error = || match failure {
+            GroupFailure::DiskFull { bytes, path } => Error::DiskFull { bytes: *bytes, path: path.clone() },
+            GroupFailure::Unknown { why } => Error::OutcomeUnknown { why: why.clone() },
+        };
+        let failed = replies.iter().map(|_| Err(error())).collect();
+        answer(replies, failed);
     }
 }
 
-/// Signs and stores the checkpoint of what is durable, if the stored one lags behind it.
-fn write_checkpoint(log: &Log) -> Result<SignedCheckpoint, Error> {
-    let writing = log.writing.as_ref().expect("only logs open for writing are sent here");
-    let (size, root) = writing.writer.lock().size_and_root();
-    let current = log.view.read().checkpoint.clone();
-    if current.checkpoint.size == size {
-        return Ok(current);
+fn answer(replies: Vec<oneshot::Sender<Outcome>>, outcomes: Vec<Result<Vec<Appended>, Error>>) {
+    for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        // A caller that has gone needs no answer.
+        let _ = reply.send(outcome);
     }
-    let origin = log.verifier.origin().to_owned();
-    let signed = Checkpoint { origin, size, root }.sign(&writing.signer);
-    let path = log.files.layout.checkpoint();
-    write_whole(&*log.files.disk, &path, Access::Default, signed.note.as_bytes())?;
-    log.view.write().checkpoint = signed.clone();
-    Ok(signed)
 }

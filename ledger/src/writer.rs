@@ -1,14 +1,13 @@
 //! Makes a group of batches durable: place, write once, sync once, and only then let anyone see them.
 
-use crate::continuity::Continuity;
 use crate::error::Error;
-use crate::event::Prepared;
+use crate::event::PreparedBatch;
 use crate::index::Index;
 use crate::layout::SegmentPart;
 use crate::log::Log;
 use crate::options::Options;
 use crate::payload::MacKeys;
-use crate::placement::{Appended, Pending, Placement, Snapshot};
+use crate::placement::{Appended, Edge, Group};
 use crate::reader::LiveSegment;
 use crate::recovery::create_frames;
 use crate::segment::frames::FramesFile;
@@ -19,14 +18,18 @@ use parking_lot::RwLock;
 use std::io;
 use std::sync::Arc;
 
-/// The sequencer's own state of a log.
+/// What a log keeps of the buffer in which its frames are put together.
+const BUFFER_BYTES_KEPT: usize = 2 << 20;
+
+/// A writer's own state of a log.
 pub(crate) struct Writer {
     segment_bytes_max: u64,
     active: Arc<LiveSegment>,
     /// Where the next frame goes.
     end: u64,
-    state: Continuity,
+    edge: Edge,
     index: Index,
+    buffer: Vec<u8>,
 }
 
 /// Why a group was not recorded.
@@ -47,17 +50,14 @@ impl Writer {
     pub(crate) fn new(
         options: &Options,
         segments: &[Arc<LiveSegment>],
-        state: Continuity,
+        edge: Edge,
         index: Index,
     ) -> Result<Self, Error> {
         let active = segments.last().expect("recovery leaves a frames file").clone();
         let LiveSegment::Frames { file, .. } = &*active else { unreachable!("recovery leaves a frames file last") };
         let end = file.file.bytes().map_err(file.site.io("measuring"))?;
-        Ok(Self { segment_bytes_max: options.segment_bytes_max, active, end, state, index })
-    }
-
-    pub(crate) fn size_and_root(&self) -> (u64, cairn_schemas::Sha256) {
-        (self.state.tree.size(), self.state.tree.root())
+        let segment_bytes_max = options.segment_bytes_max;
+        Ok(Self { segment_bytes_max, active, end, edge, index, buffer: Vec::new() })
     }
 
     /// Commits batches in order. Outcomes may be told only after this returned `Ok`.
@@ -65,34 +65,22 @@ impl Writer {
         &mut self,
         log: &Log,
         keys: &MacKeys,
-        batches: &[Vec<Prepared>],
+        batches: &[PreparedBatch],
         now: Timestamp,
     ) -> Result<Committed, GroupFailure> {
         let rotated = self.end >= self.segment_bytes_max;
         if rotated {
             self.rotate(log)?;
         }
-        let snapshot = Snapshot::of(&self.state);
-        let mut pending = Pending::default();
-        let mut placement = Placement {
-            group_at: self.end,
-            streams_before: self.state.stream_versions.len(),
-            durable_before: self.state.head,
-            state: &mut self.state,
-            index: &self.index,
-            pending: &mut pending,
-            now,
-        };
-        let lookup = |position, event: &Prepared| log.lookup(position, event, keys);
-        let outcomes = batches.iter().map(|batch| placement.place(batch, &lookup)).collect();
-        if pending.frames.is_empty() {
-            return Ok(Committed { outcomes, rotated });
+        let lookup = |position, event: &_| log.lookup(position, event, keys);
+        let mut group = Group::new(self.edge.clone(), self.end, now, std::mem::take(&mut self.buffer));
+        let outcomes = batches.iter().map(|batch| group.place(batch, &self.index, &lookup)).collect();
+        group.finish();
+        if !group.frames.is_empty() {
+            // Until here the group changed nothing but itself.
+            self.write(&group.bytes)?;
+            self.publish(log, group);
         }
-        if let Err(failure) = self.write(&pending.bytes) {
-            snapshot.restore(&mut self.state, &pending);
-            return Err(failure);
-        }
-        self.publish(log, pending);
         Ok(Committed { outcomes, rotated })
     }
 
@@ -118,28 +106,33 @@ impl Writer {
     }
 
     /// What is durable becomes visible.
-    fn publish(&mut self, log: &Log, pending: Pending) {
-        self.end += pending.bytes.len() as u64;
+    fn publish(&mut self, log: &Log, mut group: Group<'_>) {
         if let LiveSegment::Frames { frames, .. } = &*self.active {
-            frames.write().extend_from_slice(&pending.frames);
+            frames.write().extend_from_slice(&group.frames);
         }
-        pending.absorb_into(&mut self.index);
-        log.nodes.add(self.state.bundle_roots.drain(..));
+        group.absorb_into(&mut self.index);
+        self.end += group.bytes.len() as u64;
+        log.nodes.add(group.bundle_roots.drain(..));
+        self.edge = group.edge;
+        self.buffer = group.bytes;
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         let mut view = log.view.write();
-        view.head = self.state.head;
-        view.chain = self.state.chain;
+        view.head = self.edge.head;
+        view.chain = self.edge.chain;
+        view.tree.clone_from(&self.edge.tree);
     }
 
     /// Begins a new frames file. What was written so far is durable, so the old one is ready to be sealed.
     fn rotate(&mut self, log: &Log) -> Result<(), GroupFailure> {
-        let first = self.state.head + 1;
+        let first = self.edge.head + 1;
         let site = log.files.at(log.files.layout.segment(first, SegmentPart::Frames));
         let file = match create_frames(&*log.files.disk, site.path()) {
             Ok(file) => file,
             Err(Error::DiskFull { bytes, path }) => return Err(GroupFailure::DiskFull { bytes, path }),
             Err(e) => return Err(GroupFailure::Unknown { why: e.to_string() }),
         };
-        let start = SegmentStart { first, chain: self.state.chain, tree: self.state.tree.clone() };
+        let start = SegmentStart { first, chain: self.edge.chain, tree: self.edge.tree.clone() };
         let file = FramesFile { site, file, first };
         self.active = Arc::new(LiveSegment::Frames { file, frames: RwLock::new(Vec::new()), start });
         self.end = 0;

@@ -3,7 +3,9 @@
 //! The format is ours to keep stable: golden bytes in `tests/golden.rs` hold it.
 
 use crate::Error;
-use bincode::{Decode, Encode, config};
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
+use bincode::{BorrowDecode, Decode, Encode, config};
 
 /// Twice the largest payload: decoding never allocates more than this from lengths it has not checked.
 const DECODE_BYTES_MAX: usize = 4 << 20;
@@ -16,9 +18,35 @@ pub(crate) fn encode<T: Encode>(value: &T) -> Vec<u8> {
     bincode::encode_to_vec(value, config::standard()).expect("encoding to memory cannot fail")
 }
 
+/// Appends to bytes that are already there.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl Writer for Appending<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+pub(crate) fn encode_into<T: Encode>(value: &T, out: &mut Vec<u8>) {
+    bincode::encode_into_writer(value, Appending(out), config::standard()).expect("encoding to memory cannot fail");
+}
+
 pub(crate) fn decode<T: Decode<()>>(what: &'static str, bytes: &[u8]) -> Result<T, Error> {
-    let (value, used) =
-        bincode::decode_from_slice(bytes, bounded()).map_err(|e| Error::Stored { what, why: e.to_string() })?;
+    whole(what, bytes, bincode::decode_from_slice(bytes, bounded()))
+}
+
+/// Decodes a value that points into the bytes.
+pub(crate) fn decode_borrowed<'a, T: BorrowDecode<'a, ()>>(what: &'static str, bytes: &'a [u8]) -> Result<T, Error> {
+    whole(what, bytes, bincode::borrow_decode_from_slice(bytes, bounded()))
+}
+
+fn whole<T>(
+    what: &'static str,
+    bytes: &[u8],
+    decoded: Result<(T, usize), bincode::error::DecodeError>,
+) -> Result<T, Error> {
+    let (value, used) = decoded.map_err(|e| Error::Stored { what, why: e.to_string() })?;
     if used != bytes.len() {
         return Err(Error::Stored { what, why: format!("{} bytes follow the value", bytes.len() - used) });
     }

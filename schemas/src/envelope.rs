@@ -70,9 +70,44 @@ pub struct StoredPayload {
     pub data: Vec<u8>,
 }
 
+/// [`StoredPayload`], its texts and its event still in the bytes that it was decoded from.
+#[derive(bincode::BorrowDecode)]
+struct BorrowedPayload<'a> {
+    source: &'a str,
+    id: &'a str,
+    stream: &'a str,
+    project: &'a str,
+    occurred_at: Timestamp,
+    causation: Option<&'a str>,
+    extensions: BTreeMap<String, String>,
+    used: Vec<Ref>,
+    produced: Vec<Ref>,
+    content_mac: [u8; 32],
+    data: &'a [u8],
+}
+
 impl StoredPayload {
     pub fn encode(&self) -> Vec<u8> {
         encoding::encode(self)
+    }
+    /// Appends what [`StoredPayload::encode`] gives.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        encoding::encode_into(self, out);
+    }
+    /// Whether the bytes decode to exactly this. Copies no text and no event.
+    pub fn is_what_decodes_from(&self, bytes: &[u8]) -> Result<bool, Error> {
+        let back: BorrowedPayload<'_> = encoding::decode_borrowed("a stored payload", bytes)?;
+        Ok(back.source == self.source
+            && back.id == self.id
+            && back.stream == self.stream
+            && back.project == self.project
+            && back.occurred_at == self.occurred_at
+            && back.causation == self.causation.as_deref()
+            && back.extensions == self.extensions
+            && back.used == self.used
+            && back.produced == self.produced
+            && back.content_mac == self.content_mac
+            && back.data == self.data)
     }
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         encoding::decode("a stored payload", bytes)

@@ -193,6 +193,12 @@ impl From<LedgerError> for Problem {
             LedgerError::OutcomeUnknown { .. } | LedgerError::WriterEnded { .. } => {
                 Problem::new(Kind::Unavailable, detail).retry_after(5)
             }
+            LedgerError::Busy { .. } | LedgerError::Deadline => Problem::new(Kind::Unavailable, detail).retry_after(1),
+            LedgerError::Unexpected { stream, expected, actual } => Problem::new(Kind::WrongVersion, detail)
+                .with("stream", stream)
+                .with("expected_version", expected)
+                .with("actual_version", actual),
+            LedgerError::TooManyExpectations { .. } => Problem::new(Kind::MalformedEvent, detail),
             LedgerError::ReadOnly => Problem::new(Kind::Unavailable, detail),
             LedgerError::NoLog { .. } | LedgerError::NoArtifact { .. } => Problem::not_found(detail),
             LedgerError::Damaged(_) => Problem::new(Kind::Damaged, detail),

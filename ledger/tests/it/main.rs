@@ -4,6 +4,7 @@ mod append;
 mod common;
 mod faults;
 mod golden;
+mod groups;
 mod kill;
 mod locate;
 mod missing;

@@ -52,11 +52,12 @@ impl Model {
     }
 
     fn append(&mut self, batch: &[Sent]) -> Outcome {
+        let is_repeat = |(index, sent): (usize, &Sent)| batch[..index].iter().any(|earlier| earlier.id == sent.id);
+        if batch.iter().enumerate().any(is_repeat) {
+            return Outcome::RepeatedInBatch;
+        }
         let mut first = Vec::new();
-        for (index, sent) in batch.iter().enumerate() {
-            if batch[..index].iter().any(|earlier| earlier.id == sent.id) {
-                return Outcome::RepeatedInBatch;
-            }
+        for sent in batch {
             if let Some(at) = self.0.iter().position(|stored| stored.id == sent.id) {
                 let stored = &self.0[at];
                 if (stored.content, stored.stream) != (sent.content, sent.stream) {
