@@ -191,7 +191,7 @@ impl NewEvent {
 }
 
 /// Percent-decoding, as the HTTP binding asks of header values.
-fn percent_decoded(name: &str, value: &str) -> Result<String, Error> {
+pub fn percent_decoded(name: &str, value: &str) -> Result<String, Error> {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

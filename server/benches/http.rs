@@ -33,7 +33,9 @@ fn main() {
     let time = Duration::from_secs(seconds);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Served::start(folder.path());
-    println!("| what | connections | events/s | requests/s | p50 ms | p99 ms | device write + sync of as much, p50 ms |");
+    println!(
+        "| what | connections | events/s | requests/s | p50 ms | p99 ms | device write + sync of as much, p50 ms |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for (what, connections, events) in
         [("batches of 256", BATCH_CONNECTIONS, BATCH), ("single events", SINGLE_CONNECTIONS, 1)]

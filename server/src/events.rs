@@ -8,13 +8,13 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use cairn_ledger::Appended;
-use cairn_schemas::cloudevent::{BATCH, STRUCTURED};
+use cairn_ledger::{Appended, Batch, Expectation};
+use cairn_schemas::cloudevent::{BATCH, STRUCTURED, percent_decoded};
 use cairn_schemas::{BATCH_BYTES_MAX, NewEvent, Position, Recorded};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,20 +33,30 @@ const CURSOR_HEADER: &str = "cairn-cursor";
 /// Position of the last event of the log when the page was read.
 const HEAD_HEADER: &str = "cairn-head";
 
+/// Longest wait for room and for the disk, where a producer does not say `Prefer: wait=<seconds>`.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// Longest wait that it may ask for.
+const DEADLINE_SECONDS_MAX: u64 = 300;
+/// `<stream>=<version>`, percent-encoded: a stream that the batch rests on without writing to it. May be repeated.
+const EXPECT_HEADER: &str = "cairn-expect";
+
 /// Records one event or a batch. 201 where anything was new, 200 where everything was known already.
 pub(crate) async fn append(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let begun = app.begin_append().and_then(|room| Ok((room, mode(request.headers())?)));
-    let (_room, mode) = match begun {
+    let begun = match begin(request.headers()) {
+        Ok(begun) => app.begin_append(announced_bytes(&request), begun.deadline).await.map(|room| (room, begun)),
+        Err(problem) => Err(problem),
+    };
+    let (_room, Begun { mode, deadline, expectations }) = match begun {
         Ok(begun) => begun,
         Err(problem) => return Err(drained(request, problem).await),
     };
     let headers = request.headers().clone();
     let body = body(request, BATCH_BYTES_MAX).await?;
-    let batch = parse(mode, &headers, &body)?;
+    let events = parse(mode, &headers, &body)?;
     drop(body);
     let named: Vec<(String, String)> =
-        batch.iter().map(|e| (e.envelope.source.clone(), e.envelope.id.clone())).collect();
-    let appended = app.append(batch).await?;
+        events.iter().map(|e| (e.envelope.source.clone(), e.envelope.id.clone())).collect();
+    let appended = app.append(Batch { events, expectations }, deadline).await?;
     let fresh = appended.iter().any(|one| !one.duplicate);
     let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, axum::Json(receipt(&named, &appended))).into_response())
@@ -67,6 +77,52 @@ fn receipt(named: &[(String, String)], appended: &[Appended]) -> serde_json::Val
     let events: Vec<serde_json::Value> = named.iter().zip(appended).map(one).collect();
     let last = appended.iter().map(|one| one.position).max();
     json!({ "events": events, "cursor": cursor::of_position(last) })
+}
+
+/// What the headers of an append say.
+struct Begun {
+    mode: Mode,
+    deadline: Instant,
+    expectations: Vec<Expectation>,
+}
+
+fn begin(headers: &HeaderMap) -> Result<Begun, Problem> {
+    let expectations = headers.get_all(EXPECT_HEADER).iter().map(expectation).collect::<Result<_, _>>()?;
+    Ok(Begun { mode: mode(headers)?, deadline: Instant::now() + wait(headers)?, expectations })
+}
+
+/// The wait that the producer prefers (RFC 7240), or ours.
+fn wait(headers: &HeaderMap) -> Result<Duration, Problem> {
+    let preferred = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut waits = preferred.flat_map(|value| value.split(',')).filter_map(|word| word.trim().strip_prefix("wait="));
+    let Some(given) = waits.next() else { return Ok(DEADLINE) };
+    let seconds = given.parse().ok().filter(|seconds| (1..=DEADLINE_SECONDS_MAX).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        let given: String = given.chars().take(40).collect();
+        Problem::malformed(format!("Prefer: wait={given} is not a whole number from 1 to {DEADLINE_SECONDS_MAX}"))
+    })
+}
+
+fn expectation(value: &HeaderValue) -> Result<Expectation, Problem> {
+    let text = value.to_str().ok().and_then(|text| percent_decoded(EXPECT_HEADER, text).ok());
+    let parts = text.as_deref().and_then(|text| text.rsplit_once('='));
+    let parsed = parts.and_then(|(stream, version)| Some((stream.trim().to_owned(), version.trim().parse().ok()?)));
+    match parsed {
+        Some((stream, version)) if !stream.is_empty() => Ok(Expectation { stream, version }),
+        _ => {
+            let given: String = String::from_utf8_lossy(value.as_bytes()).chars().take(100).collect();
+            let detail =
+                format!("{EXPECT_HEADER}: {given} is not <stream>=<version>, percent-encoded, such as run:x=3");
+            Err(Problem::malformed(detail))
+        }
+    }
+}
+
+/// The body's length as announced; the longest that is taken where it is not.
+fn announced_bytes(request: &Request) -> usize {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    length.unwrap_or(BATCH_BYTES_MAX).min(BATCH_BYTES_MAX)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -287,6 +343,27 @@ mod tests {
             [&[("content-type", "text/plain")][..], &[], &[("content-type", "application/json; charset=latin1")]]
         {
             assert_eq!(mode_of(wrong), Err(Kind::UnsupportedMedia), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_wait_and_the_expectations_stand_in_headers() {
+        let headers = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            headers
+        };
+        assert_eq!(wait(&headers("prefer", "return=minimal, wait=7")).unwrap(), Duration::from_secs(7));
+        assert_eq!(wait(&HeaderMap::new()).unwrap(), DEADLINE);
+        for wrong in ["wait=0", "wait=301", "wait=soon"] {
+            assert!(wait(&headers("prefer", wrong)).unwrap_err().detail.contains("from 1 to 300"));
+        }
+        let said = |value: &'static str| expectation(&HeaderValue::from_static(value));
+        let stream = |stream: &str, version| Expectation { stream: stream.to_owned(), version };
+        assert_eq!(said("run:x=3").unwrap(), stream("run:x", 3));
+        assert_eq!(said("a%20=%3D b=0").unwrap(), stream("a == b", 0));
+        for wrong in ["run:x", "=3", "run:x=-1", "run:x=many"] {
+            assert!(said(wrong).unwrap_err().detail.contains("<stream>=<version>"), "{wrong}");
         }
     }
 

@@ -58,6 +58,7 @@ kinds! {
     Unavailable 503 "unavailable" "The ledger cannot take or answer this now",
     NoRuntime 503 "no-runtime" "The models cannot be computed here",
     DiskFull 503 "disk-full" "The disk is full",
+    Deadline 504 "deadline" "There was no answer in time; the outcome is unknown",
     NotCaughtUp 503 "not-caught-up" "The projections have not reached the asked position",
 }
 
@@ -193,7 +194,8 @@ impl From<LedgerError> for Problem {
             LedgerError::OutcomeUnknown { .. } | LedgerError::WriterEnded { .. } => {
                 Problem::new(Kind::Unavailable, detail).retry_after(5)
             }
-            LedgerError::Busy { .. } | LedgerError::Deadline => Problem::new(Kind::Unavailable, detail).retry_after(1),
+            LedgerError::Busy { .. } => Problem::new(Kind::Busy, detail).retry_after(1),
+            LedgerError::Deadline => Problem::new(Kind::Deadline, detail).retry_after(1),
             LedgerError::Unexpected { stream, expected, actual } => Problem::new(Kind::WrongVersion, detail)
                 .with("stream", stream)
                 .with("expected_version", expected)

@@ -4,16 +4,21 @@ use crate::ServerOptions;
 use crate::pipelines::Pipelines;
 use crate::problem::{Kind, Problem};
 use crate::telemetry::Telemetry;
-use cairn_ledger::Appended;
+use cairn_ledger::{Appended, Batch, Error as LedgerError, Pending};
 use cairn_processors::Context;
 use cairn_processors::serving::Answerer;
-use cairn_schemas::{NewEvent, Position, Recorded};
+use cairn_schemas::{Position, Recorded};
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 
-/// Appends in flight: each may hold a body of 8 MiB. Beyond them a producer is told to come back.
-pub(crate) const APPENDS_MAX: usize = 64;
+/// Bytes of bodies in flight, in units of [`ROOM_UNIT_BYTES`]; further appends wait their turn, till their deadline.
+const APPEND_ROOM: usize = (64 << 20) / ROOM_UNIT_BYTES;
+/// What an append takes of the room at least: what a small one costs beside its body.
+const ROOM_UNIT_BYTES: usize = 4 << 10;
+/// Events that a thread of the server's own prepares for the ledger; longer batches go to one that may be busy longer.
+const EVENTS_INLINE_MAX: usize = 32;
 /// Reads in flight; further ones wait their turn.
 const READS_MAX: usize = 32;
 /// Prompts in flight, one of which is computed at a time by each core.
@@ -57,7 +62,7 @@ impl Shared {
             head,
             stopping,
             ctx,
-            appends: Semaphore::new(APPENDS_MAX),
+            appends: Semaphore::new(APPEND_ROOM),
             reads: Semaphore::new(READS_MAX),
             inferences: Arc::new(Semaphore::new(INFERENCES_MAX)),
         }
@@ -67,13 +72,20 @@ impl Shared {
         self.ctx.ledger().head(self.ctx.tenant())
     }
 
-    /// Room for one more append, held while its body is read and recorded.
-    pub(crate) fn begin_append(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        self.appends.try_acquire().map_err(|_| {
-            let busy =
-                format!("{APPENDS_MAX} appends are in flight; send this one again in a second, or larger batches");
-            Problem::new(Kind::Busy, busy).retry_after(1)
-        })
+    /// Room for a body of so many bytes, held while it is read and recorded.
+    pub(crate) async fn begin_append(&self, bytes: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, Problem> {
+        let units = bytes.div_ceil(ROOM_UNIT_BYTES).clamp(1, APPEND_ROOM) as u32;
+        match tokio::time::timeout_at(deadline.into(), self.appends.acquire_many(units)).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) => Err(Problem::internal("the server is stopping")),
+            Err(_) => {
+                let busy = format!(
+                    "{} MiB of appends are in flight; nothing of this one was recorded, send it again in a second",
+                    (APPEND_ROOM * ROOM_UNIT_BYTES) >> 20
+                );
+                Err(Problem::new(Kind::Busy, busy).retry_after(1))
+            }
+        }
     }
 
     /// Room for one more prompt, held until its answer is whole.
@@ -85,10 +97,15 @@ impl Shared {
     }
 
     /// Records a batch, whole or not at all; returns after it is durable.
-    pub(crate) async fn append(&self, batch: Vec<NewEvent>) -> Result<Vec<Appended>, Problem> {
-        let ctx = self.ctx.clone();
+    pub(crate) async fn append(&self, batch: Batch, deadline: Instant) -> Result<Vec<Appended>, Problem> {
         let begun = Instant::now();
-        let outcome = spawned(move || ctx.ledger().append(ctx.tenant(), batch).map_err(Problem::from)).await;
+        let outcome = match self.submit(batch).await {
+            Ok(pending) => match tokio::time::timeout_at(deadline.into(), pending.into_future()).await {
+                Ok(outcome) => outcome.map_err(Problem::from),
+                Err(_) => Err(LedgerError::Deadline.into()),
+            },
+            Err(problem) => Err(problem),
+        };
         match &outcome {
             Ok(appended) => {
                 let duplicates = appended.iter().filter(|one| one.duplicate).count() as u64;
@@ -97,6 +114,14 @@ impl Shared {
             Err(problem) => self.telemetry.append_refused(problem),
         }
         outcome
+    }
+
+    async fn submit(&self, batch: Batch) -> Result<Pending, Problem> {
+        // The first event of a tenant creates its log, which takes a while too.
+        let is_short = batch.events.len() <= EVENTS_INLINE_MAX && self.head_position().is_some();
+        let ctx = self.ctx.clone();
+        let submit = move || ctx.ledger().submit(ctx.tenant(), batch).map_err(Problem::from);
+        if is_short { submit() } else { spawned(submit).await }
     }
 
     /// Runs a read on a thread that may block.

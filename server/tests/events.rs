@@ -212,14 +212,32 @@ fn many_producers_at_once_lose_nothing() {
     assert_eq!(positions, (1..=80).collect::<Vec<_>>());
 }
 
+/// A batch may rest on streams that it only read: it is recorded only if they are as they were.
 #[test]
-fn beyond_the_appends_in_flight_a_producer_is_told_to_come_back() {
+fn a_batch_rests_on_streams_that_it_does_not_write() {
     let server = TestServer::start();
-    let head =
-        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
-    // Each begins a body and does not end it. Some more than there is room for: one that comes while an event is being
-    // recorded is refused itself.
-    let slow: Vec<TcpStream> = (0..80)
+    let mut first = custom("1", "one");
+    first["subject"] = json!("read only");
+    server.record(&[first]);
+    let send = |id: &str, expected: &str| {
+        let headers = [("content-type", "application/cloudevents+json"), ("cairn-expect", expected)];
+        let mut event = custom(id, "x");
+        event["subject"] = json!("elsewhere");
+        server.post("/v1/events", &headers, event.to_string())
+    };
+    let wrong = send("2", "read%20only=0").problem(409, "wrong-stream-version", "that the batch rests on");
+    assert_eq!((&wrong["actual_version"], &wrong["expected_version"]), (&json!(1), &json!(0)));
+    assert_eq!(send("2", "read%20only=1").status, 201);
+    assert_eq!(send("3", "never%20seen=0").status, 201);
+    send("4", "nothing").problem(400, "malformed-request", "<stream>=<version>");
+}
+
+#[test]
+fn a_producer_waits_for_room_as_long_as_it_likes_and_is_then_told_to_come_back() {
+    let server = TestServer::start();
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 8388608\r\n\r\n{";
+    // Each begins a body and does not end it: together they take all of the 64 MiB there is room for.
+    let slow: Vec<TcpStream> = (0..8)
         .map(|_| {
             let mut stream = TcpStream::connect(server.address).unwrap();
             stream.write_all(head.as_bytes()).unwrap();
@@ -229,10 +247,11 @@ fn beyond_the_appends_in_flight_a_producer_is_told_to_come_back() {
     let mut n = 0;
     let mut send = || {
         n += 1;
-        server.send(&custom(&n.to_string(), "x"))
+        let headers = [("content-type", "application/cloudevents+json"), ("prefer", "wait=1")];
+        server.post("/v1/events", &headers, custom(&n.to_string(), "x").to_string())
     };
     let busy = eventually(|| Some(send()).filter(|answer| answer.status != 201));
-    busy.problem(429, "busy", "64 appends are in flight");
+    busy.problem(429, "busy", "64 MiB of appends are in flight");
     assert_eq!(busy.header("retry-after"), "1");
     assert_eq!(server.get("/healthz").status, 200);
     drop(slow);

@@ -1,12 +1,14 @@
 //! What can be changed: events appended, pipelines run, models promoted and rolled back.
 
 use crate::cursor;
+use crate::events::DEADLINE as APPEND_DEADLINE;
 use crate::problem::Problem;
 use crate::state::{App, spawned};
 use async_graphql::{Context, Object, Result, SimpleObject};
 use cairn_processors::deployments;
 use cairn_schemas::NewEvent;
 use serde_json::Value;
+use std::time::Instant;
 
 use super::pipelines::PipelineRun;
 use super::scalars::{Long, Position, Ref, Timestamp};
@@ -54,13 +56,14 @@ impl Mutation {
         #[graphql(desc = "One CloudEvent, or an array of them.")] event: Value,
     ) -> Result<Vec<Appended>> {
         let app = ctx.data::<App>()?;
-        let _room = app.begin_append()?;
+        let deadline = Instant::now() + APPEND_DEADLINE;
         let text = event.to_string();
+        let _room = app.begin_append(text.len(), deadline).await?;
         let batch = match event {
             Value::Array(_) => NewEvent::batch_from_cloudevents(text.as_bytes()),
             _ => NewEvent::from_cloudevent(text.as_bytes()).map(|event| vec![event]),
         };
-        let appended = app.append(batch.map_err(Problem::from)?).await?;
+        let appended = app.append(batch.map_err(Problem::from)?.into(), deadline).await?;
         let shown = |one: cairn_ledger::Appended| Appended {
             position: Position(one.position),
             stream_version: Long(one.stream_version),
