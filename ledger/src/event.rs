@@ -148,6 +148,7 @@ fn prepare_one(
         produced: links.produced,
         content_mac,
         data,
+        sealed: Vec::new(),
     };
     let mut salt = [0; SALT_BYTES];
     random.fill(&mut salt);

@@ -165,6 +165,8 @@ fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
         extensions: stored.extensions,
         used: stored.used,
         produced: stored.produced,
+        erased: Vec::new(),
+        sealed: Vec::new(),
     })
 }
 

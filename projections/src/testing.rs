@@ -63,6 +63,8 @@ pub(crate) fn recorded(position: u64, event: impl Into<Event>) -> Recorded {
         produced: links.produced,
         redacted_by: None,
         event,
+        erased: Vec::new(),
+        sealed: Vec::new(),
     }
 }
 

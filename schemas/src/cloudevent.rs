@@ -1,7 +1,7 @@
 //! CloudEvents 1.0: JSON structured, JSON batch and HTTP binary, in; JSON structured, out.
 //!
 //! `subject` is the stream; `project`, `expectedversion` and `causation` are extension attributes; other extensions
-//! are kept as received. Source: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
+//! are kept as received. `datasubject` names whom the event's free text is about; it is stored sealed, as that is. Source: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
 
 use crate::error::quoted;
 use crate::{BATCH_EVENTS_MAX, Envelope, Error, Event, NewEvent, Recorded};
@@ -14,7 +14,8 @@ pub const STRUCTURED: &str = "application/cloudevents+json";
 pub const BATCH: &str = "application/cloudevents-batch+json";
 
 /// What the ledger itself says of an event: a producer cannot.
-const LEDGERS_OWN: [&str; 5] = ["position", "recordedtime", "redactedby", "streamversion", "tenant"];
+const LEDGERS_OWN: [&str; 7] =
+    ["erased", "position", "recordedtime", "redactedby", "sealed", "streamversion", "tenant"];
 /// Sources of Cairn's own jobs: an event from outside cannot pass for one of theirs.
 const OWN_SOURCES: &str = "cairn://";
 
@@ -212,7 +213,8 @@ pub fn percent_decoded(name: &str, value: &str) -> Result<String, Error> {
 
 impl Recorded {
     /// The event as a CloudEvent in JSON structured mode. What the ledger adds stands in extension attributes:
-    /// `position`, `recordedtime`, `streamversion`, and `redactedby` where free text was replaced.
+    /// `position`, `recordedtime`, `streamversion`, and `redactedby` where free text was replaced; `erased` and `sealed`
+    /// are there, and true, where something of the event is.
     pub fn to_cloudevent(&self) -> String {
         let mut out = serde_json::Map::new();
         let mut put = |name: &str, value: serde_json::Value| out.insert(name.to_owned(), value);
@@ -236,6 +238,11 @@ impl Recorded {
         put("streamversion", self.stream_version.to_string().into());
         if let Some(request) = &self.redacted_by {
             put("redactedby", request.as_str().into());
+        }
+        for (name, fields) in [("erased", &self.erased), ("sealed", &self.sealed)] {
+            if !fields.is_empty() {
+                put(name, true.into());
+            }
         }
         let head = serde_json::to_string(&out).expect("text serialises");
         // The data is spliced in as it is, so that free-form JSON keeps its own text.

@@ -36,9 +36,12 @@ pub(crate) fn decode<T: Decode<()>>(what: &'static str, bytes: &[u8]) -> Result<
     whole(what, bytes, bincode::decode_from_slice(bytes, bounded()))
 }
 
-/// Decodes a value that points into the bytes.
-pub(crate) fn decode_borrowed<'a, T: BorrowDecode<'a, ()>>(what: &'static str, bytes: &'a [u8]) -> Result<T, Error> {
-    whole(what, bytes, bincode::borrow_decode_from_slice(bytes, bounded()))
+/// Decodes a value that points into the bytes and that others may follow; gives how many bytes it takes.
+pub(crate) fn decode_first<'a, T: BorrowDecode<'a, ()>>(
+    what: &'static str,
+    bytes: &'a [u8],
+) -> Result<(T, usize), Error> {
+    bincode::borrow_decode_from_slice(bytes, bounded()).map_err(|e| Error::Stored { what, why: e.to_string() })
 }
 
 fn whole<T>(

@@ -1,6 +1,6 @@
 //! What surrounds an event: what its producer says of it, what is stored, and what readers get.
 
-use crate::{Error, Event, Position, Ref, Timestamp, encoding};
+use crate::{Error, Event, Position, Ref, SealedField, Timestamp, encoding};
 use std::collections::BTreeMap;
 
 /// Most bytes of one payload.
@@ -53,7 +53,7 @@ impl NewEvent {
 }
 
 /// What the ledger stores apart from the entry, and can replace when something must be forgotten.
-#[derive(Clone, Debug, PartialEq, bincode::Encode, bincode::Decode)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoredPayload {
     pub source: String,
     pub id: String,
@@ -68,9 +68,11 @@ pub struct StoredPayload {
     pub content_mac: [u8; 32],
     /// The event, as `Event::encode` gives it.
     pub data: Vec<u8>,
+    /// What was taken out of event and extensions because it is about people. Follows the rest where there is any.
+    pub sealed: Vec<SealedField>,
 }
 
-/// [`StoredPayload`], its texts and its event still in the bytes that it was decoded from.
+/// [`StoredPayload`] without what is sealed, its texts and its event still in the bytes that it was decoded from.
 #[derive(bincode::BorrowDecode)]
 struct BorrowedPayload<'a> {
     source: &'a str,
@@ -87,16 +89,26 @@ struct BorrowedPayload<'a> {
 }
 
 impl StoredPayload {
+    const WHAT: &'static str = "a stored payload";
+
     pub fn encode(&self) -> Vec<u8> {
-        encoding::encode(self)
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes);
+        bytes
     }
     /// Appends what [`StoredPayload::encode`] gives.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        encoding::encode_into(self, out);
+        let Self { source, id, stream, project, occurred_at, causation, .. } = self;
+        let Self { extensions, used, produced, content_mac, data, sealed, .. } = self;
+        let first = (source, id, stream, project, occurred_at, causation);
+        encoding::encode_into(&(first, extensions, used, produced, content_mac, data), out);
+        if !sealed.is_empty() {
+            encoding::encode_into(sealed, out);
+        }
     }
     /// Whether the bytes decode to exactly this. Copies no text and no event.
     pub fn is_what_decodes_from(&self, bytes: &[u8]) -> Result<bool, Error> {
-        let back: BorrowedPayload<'_> = encoding::decode_borrowed("a stored payload", bytes)?;
+        let (back, sealed) = Self::parts(bytes)?;
         Ok(back.source == self.source
             && back.id == self.id
             && back.stream == self.stream
@@ -107,10 +119,37 @@ impl StoredPayload {
             && back.used == self.used
             && back.produced == self.produced
             && back.content_mac == self.content_mac
-            && back.data == self.data)
+            && back.data == self.data
+            && sealed == self.sealed)
     }
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        encoding::decode("a stored payload", bytes)
+        let (back, sealed) = Self::parts(bytes)?;
+        Ok(Self {
+            source: back.source.to_owned(),
+            id: back.id.to_owned(),
+            stream: back.stream.to_owned(),
+            project: back.project.to_owned(),
+            occurred_at: back.occurred_at,
+            causation: back.causation.map(str::to_owned),
+            extensions: back.extensions,
+            used: back.used,
+            produced: back.produced,
+            content_mac: back.content_mac,
+            data: back.data.to_vec(),
+            sealed,
+        })
+    }
+
+    fn parts(bytes: &[u8]) -> Result<(BorrowedPayload<'_>, Vec<SealedField>), Error> {
+        let (back, used) = encoding::decode_first(Self::WHAT, bytes)?;
+        if used == bytes.len() {
+            return Ok((back, Vec::new()));
+        }
+        let sealed: Vec<SealedField> = encoding::decode("the sealed fields of a payload", &bytes[used..])?;
+        match sealed.is_empty() {
+            false => Ok((back, sealed)),
+            true => Err(Error::Stored { what: Self::WHAT, why: "an empty list of sealed fields follows it".into() }),
+        }
     }
 }
 
@@ -134,4 +173,8 @@ pub struct Recorded {
     /// The request on which its free text was replaced; `None` where the event is as its producer sent it.
     pub redacted_by: Option<String>,
     pub event: Event,
+    /// Pointers of what is gone because its person was erased. Texts then read `[erased]`.
+    pub erased: Vec<String>,
+    /// Pointers of what cannot be read without the vault, which is not at hand. Texts then read `[sealed]`.
+    pub sealed: Vec<String>,
 }

@@ -12,6 +12,8 @@ pub enum Error {
     UnknownTypeCode { code: u16, version: u16 },
     #[error("data of `{event_type}` is wrong at `{path}`: {why}")]
     Data { event_type: String, path: String, why: String },
+    #[error("what is about a person is wrong at `{pointer}`: {why}")]
+    Personal { pointer: String, why: String },
     #[error("CloudEvent is wrong: {0}")]
     CloudEvent(String),
     #[error("event {index} of the batch: {source}")]

@@ -4,6 +4,7 @@ use crate::error::quoted;
 use crate::events::{
     Fact, cost, custom, data, dataset, deployment, evaluation, governance, job, judgment, model, training,
 };
+use crate::personal::{EachText, TextField, Texts};
 use crate::{Error, Links, encoding, upcast};
 
 /// What says how a stored payload is to be read. Codes are never reused, versions never edited.
@@ -74,6 +75,10 @@ macro_rules! events {
             pub fn default_stream(&self) -> String {
                 match self { $(Event::$variant(payload) => payload.stream(),)* }
             }
+            /// Shows its texts: free ones, and those about people.
+            pub(crate) fn texts(&mut self, each: EachText<'_>) {
+                match self { $(Event::$variant(payload) => payload.texts(each),)* }
+            }
             /// The refs it used and produced.
             pub fn links(&self) -> Links {
                 match self { $(Event::$variant(payload) => payload.links(),)* }
@@ -89,6 +94,11 @@ macro_rules! events {
         /// JSON Schema of every payload's latest version, by type name.
         pub(crate) fn payload_schemas() -> Vec<(&'static str, schemars::Schema)> {
             vec![$(($name, schemars::schema_for!($payload)),)*]
+        }
+
+        /// Which fields hold free text or what is about people, by type name.
+        pub fn text_fields() -> Vec<(&'static str, Vec<TextField>)> {
+            vec![$(($name, <$payload>::text_fields()),)*]
         }
     };
 }

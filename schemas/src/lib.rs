@@ -10,6 +10,7 @@ pub mod events;
 pub mod ids;
 pub mod json_schema;
 pub mod links;
+pub mod personal;
 pub mod refs;
 pub mod time;
 pub mod upcast;
@@ -20,9 +21,10 @@ pub use envelope::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Envelope, NewEvent, PAYLOAD_BYTES_MAX, REFS_MAX, Recorded, StoredPayload,
 };
 pub use error::Error;
-pub use event::{Event, TYPE_NAMES, TypeCode};
+pub use event::{Event, TYPE_NAMES, TypeCode, text_fields};
 pub use ids::{Position, ProjectName, RunId, TenantId};
 pub use links::Links;
+pub use personal::{KeyId, SealedField};
 pub use refs::Ref;
 pub use time::{Clock, SystemClock, Timestamp};
 pub use values::{RawJson, Real};

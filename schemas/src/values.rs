@@ -21,6 +21,14 @@ impl RawJson {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// Text that was made of JSON and is JSON still.
+    pub(crate) fn of_json(text: String) -> Self {
+        debug_assert!(Self::parse(&text).is_ok(), "{text} is no JSON");
+        Self(text)
+    }
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
     pub fn to_value(&self) -> serde_json::Value {
         serde_json::from_str(&self.0).expect("checked when it was made")
     }

@@ -106,6 +106,8 @@ fn free_form_json_keeps_its_own_text_on_the_way_through() {
         produced: vec![],
         redacted_by: None,
         event: stored,
+        erased: vec![],
+        sealed: vec![],
     }
     .to_cloudevent();
     assert!(out.contains(config), "{out}");

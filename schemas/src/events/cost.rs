@@ -1,6 +1,7 @@
 //! Family `cost`: what things took, in units and money.
 
 use super::{Fact, facts};
+use crate::personal::texts;
 use crate::{Links, Real, Ref};
 
 facts! {
@@ -26,4 +27,8 @@ impl Fact for CostRecorded {
     fn links(&self) -> Links {
         Links::default().used([&self.subject])
     }
+}
+
+texts! {
+    CostRecorded {}
 }

@@ -1,6 +1,7 @@
 //! Family `custom`: producers' own kinds, described by a JSON Schema that is itself in the ledger.
 
 use super::{Fact, facts};
+use crate::personal::texts;
 use crate::{Links, RawJson, Ref};
 
 facts! {
@@ -41,4 +42,9 @@ impl Fact for CustomRecorded {
     fn links(&self) -> Links {
         Links::default().used(&self.used).produced(&self.produced)
     }
+}
+
+texts! {
+    SchemaRegistered { schema }
+    CustomRecorded { data }
 }

@@ -1,6 +1,7 @@
 //! Family `data`: where documents came from, which were kept, and why the others were not.
 
 use super::{Fact, facts, words};
+use crate::personal::texts;
 use crate::{Blake3, Links, RawJson, Ref, RunId, Sha256, Timestamp};
 
 words! {
@@ -161,4 +162,14 @@ impl Fact for IngestionCompleted {
     fn links(&self) -> Links {
         Links::default().used([&Ref::Run(self.run)]).produced(&self.shards)
     }
+}
+
+texts! {
+    SourceRegistered { uri by owner, owner by owner }
+    IngestionStarted { rules }
+    DocumentIngested { source_uri by author, author by author, redactions }
+    DocumentRejected { source_uri, detail }
+    DocumentRemoved { reason }
+    TransformApplied { config }
+    IngestionCompleted { rejected_by_rule }
 }

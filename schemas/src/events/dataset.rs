@@ -1,6 +1,7 @@
 //! Family `dataset`: versions of a dataset, what they hold and what they came from.
 
 use super::{Fact, facts};
+use crate::personal::texts;
 use crate::{Blake3, Links, RawJson, Ref, RunId};
 
 facts! {
@@ -85,4 +86,11 @@ impl Fact for CardPublished {
     fn links(&self) -> Links {
         Links::default().used([&self.dataset]).produced([&self.card])
     }
+}
+
+texts! {
+    DocumentsAdded {}
+    VersionCommitted { config }
+    VersionWithdrawn { reason }
+    CardPublished {}
 }

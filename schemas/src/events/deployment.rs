@@ -1,6 +1,7 @@
 //! Family `deployment`: what answers people, with which weights, and since when.
 
 use super::{facts, streams};
+use crate::personal::texts;
 use crate::{Blake3, Links, RawJson, Real, Ref};
 
 facts! {
@@ -79,4 +80,13 @@ streams! {
     RolledBack => |e| Links::default().used([&e.model]).produced([&e.deployment]);
     Retired => |_e| Links::default();
     ResponseGenerated => |e| Links::default().used([&e.model]);
+}
+
+texts! {
+    DeploymentCreated { config }
+    TrafficShifted { reason }
+    Promoted { reason }
+    RolledBack { reason }
+    Retired { reason }
+    ResponseGenerated { prompt, answer, sampling }
 }

@@ -1,6 +1,7 @@
 //! Family `evaluation`: how well a subject (a model or a run's checkpoint) did on a task.
 
 use super::{Fact, facts};
+use crate::personal::texts;
 use crate::{Blake3, Links, RawJson, Real, Ref, RunId};
 
 facts! {
@@ -95,4 +96,11 @@ impl Fact for EvaluationFailed {
     fn links(&self) -> Links {
         Links::default().used([&self.subject]).produced([&self.evaluation])
     }
+}
+
+texts! {
+    EvaluationCompleted { protocol }
+    EvaluationSuperseded { reason }
+    SampleScored {}
+    EvaluationFailed { error }
 }

@@ -1,6 +1,7 @@
 //! Family `governance`: keys, policies, exports, erasure and holds.
 
 use super::{Fact, facts};
+use crate::personal::texts;
 use crate::{Blake3, Links, RawJson, Ref, Sha256, Timestamp};
 
 /// A list that fits one event is page 1 of 1.
@@ -163,4 +164,18 @@ impl Fact for ExportProduced {
     fn links(&self) -> Links {
         Links::default().used([&self.subject]).used(&self.artifacts)
     }
+}
+
+texts! {
+    KeyIssued { holder by holder }
+    KeyRevoked { reason }
+    PolicyChanged { config, reason }
+    AccessDenied { actor by actor, reason }
+    ExportProduced {}
+    ErasureRequested { basis }
+    SubjectErased { basis }
+    LegalHoldPlaced { reason }
+    LegalHoldLifted { reason }
+    PayloadsRedacted { basis }
+    LogContinued { reason }
 }

@@ -2,6 +2,7 @@
 //! share one.
 
 use super::{facts, streams};
+use crate::personal::texts;
 use crate::{Blake3, Links, RawJson, Ref, RunId};
 
 facts! {
@@ -63,4 +64,11 @@ streams! {
     JobCompleted => |e| Links::default().used([&Ref::Run(e.run)]).produced(&e.outputs);
     JobFailed => |_e| Links::default();
     JobCancelled => |_e| Links::default();
+}
+
+texts! {
+    JobStarted { spec }
+    JobCompleted { summary }
+    JobFailed { error }
+    JobCancelled { reason }
 }

@@ -1,6 +1,7 @@
 //! Family `judgment`: one schema for human, rule and LLM judges, and the gates that rest on them.
 
 use super::{Fact, facts, words};
+use crate::personal::{EachText, Text, TextField, TextLike, Texts, texts};
 use crate::{Blake3, Links, RawJson, Real, Ref, RunId};
 
 words! {
@@ -85,5 +86,38 @@ impl Fact for GateEvaluated {
             .used(&self.evaluations)
             .used(&self.run.map(Ref::Run))
             .produced([&self.judgment])
+    }
+}
+
+texts! {
+    GateEvaluated { checks, config }
+}
+
+impl TextLike for Vec<GateCheck> {
+    const BELOW: &'static str = "/*/detail";
+    fn visit(&mut self, pointer: &str, subject: Option<&str>, each: EachText<'_>) {
+        for (index, check) in self.iter_mut().enumerate() {
+            check.detail.visit(&format!("{pointer}/{index}/detail"), subject, each);
+        }
+    }
+}
+
+/// A human judge is a person; a rule's or a model's name is not one's.
+impl Texts for JudgmentRecorded {
+    fn text_fields() -> Vec<TextField> {
+        let name = || "/judge/name".to_owned();
+        let judge = TextField { pointer: name(), subject: Some(name()), when: Some(("/judge/kind", "human")) };
+        vec![judge, TextField { pointer: "/reason".into(), subject: None, when: None }]
+    }
+    fn texts(&mut self, each: EachText<'_>) {
+        if self.judge.kind == JudgeKind::Human {
+            let name = self.judge.name.clone();
+            each(
+                "/judge/name",
+                Some(&name).filter(|name| !name.is_empty()).map(String::as_str),
+                Text::Plain(&mut self.judge.name),
+            );
+        }
+        self.reason.visit("/reason", None, each);
     }
 }

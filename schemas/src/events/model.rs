@@ -1,6 +1,7 @@
 //! Family `model`: the registry.
 
 use super::{Fact, facts};
+use crate::personal::texts;
 use crate::{Blake3, Links, RawJson, Ref, RunId};
 
 facts! {
@@ -69,4 +70,10 @@ impl Fact for AliasCleared {
     fn links(&self) -> Links {
         Links::default().used([&self.model])
     }
+}
+
+texts! {
+    VersionRegistered { architecture, metadata }
+    AliasAssigned { reason }
+    AliasCleared { reason }
 }

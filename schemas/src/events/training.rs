@@ -1,6 +1,7 @@
 //! Family `training`: a run from its start to its end. A step is the union of its events.
 
 use super::{facts, streams};
+use crate::personal::texts;
 use crate::{Blake3, Links, RawJson, Real, Ref, RunId, Timestamp};
 
 facts! {
@@ -138,4 +139,15 @@ streams! {
     RunCompleted => |e| Links::default().used([&Ref::Run(e.run)]).produced(&e.weights);
     RunFailed => |_e| Links::default();
     RunCancelled => |_e| Links::default();
+}
+
+texts! {
+    RunStarted { name, code, config, environment }
+    StepLogged {}
+    CheckpointSaved {}
+    RunResumed { environment }
+    RunForked {}
+    RunCompleted { divergences }
+    RunFailed { error }
+    RunCancelled { reason }
 }
