@@ -1,4 +1,6 @@
-//! Tests across crates; the scenarios lie in `tests/tests`, one file each.
+//! Tests across crates; the scenarios lie in `tests/tests`, one file each, and in folders beside it.
+
+pub mod outside;
 
 use std::path::{Path, PathBuf};
 
