@@ -17,7 +17,7 @@ use crate::reader;
 use crate::seal::run_sealer;
 use crate::sequencer::{Sequencer, Shared, WRITERS, writing};
 use crate::signing::{run_signer, store_checkpoint};
-use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, list_if_any, read_small};
+use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, is_full, list_if_any, read_small};
 use crate::tiles::TilePath;
 use cairn_schemas::{Blake3, NewEvent, Position, Recorded, Sha256, TenantId};
 use parking_lot::{Mutex, RwLock};
@@ -62,9 +62,17 @@ impl Ledger {
         disk.create_dirs(dir).map_err(Error::io("creating", dir))?;
         check_is_ledger_or_empty(&*disk, &layout)?;
         let lock = take_lock(&*disk, &layout)?;
-        write_note(&*lock, &options.note).map_err(Error::io("writing", &layout.lock()))?;
+        match write_note(&*lock, &options.note) {
+            // Whoever is refused then learns less; the ledger can be read, and appended to once there is room.
+            Err(e) if is_full(&e) => {}
+            other => other.map_err(Error::io("writing", &layout.lock()))?,
+        }
         let marker = match read_marker(&*disk, &layout)? {
-            Some(marker) => marker,
+            Some(marker) => {
+                // The process that wrote it may have been killed before its name was durable.
+                disk.sync_dir(dir).map_err(Error::io("syncing", dir))?;
+                marker
+            }
             None => {
                 let marker = Marker::new(options.origin.as_deref(), &*options.random)?;
                 write_marker(&*disk, &layout, &marker)?;

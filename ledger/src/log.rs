@@ -100,7 +100,11 @@ impl Log {
         let Some((verifier, checkpoint)) = read_identity(layout, found, origin, &files)? else { return Ok(None) };
         let secrets = match mode {
             Mode::ReadOnly => None,
-            Mode::Write => Some(read_secrets(&*disk, layout, id, &verifier)?),
+            Mode::Write => {
+                // The process that wrote the key may have been killed before its name was durable.
+                sync_folder(&*disk, parent(&layout.signing_key(id)))?;
+                Some(read_secrets(&*disk, layout, id, &verifier)?)
+            }
         };
         let (mut index, mut scan) = scan_into_index(&files, &verifier, &checkpoint)?;
         if mode == Mode::Write {

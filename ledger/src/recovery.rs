@@ -30,6 +30,9 @@ pub(crate) fn create_frames(disk: &dyn Storage, path: &Path) -> Result<Arc<dyn S
 /// Makes the log on disk equal to what the scan kept, durably, and leaves a frames file to append to.
 pub(crate) fn recover(files: &LogFiles, scan: &mut Scan, clock: &dyn Clock) -> Result<(), Error> {
     let disk = &*files.disk;
+    // A process that was killed may have left names that only the page cache knows. What is built on them comes after.
+    let folder = files.layout.segments();
+    disk.sync_dir(&folder).map_err(Error::io("syncing", &folder))?;
     for name in &scan.temporary {
         remove(disk, &files.layout.segments().join(name))?;
     }

@@ -28,7 +28,7 @@ pub trait Storage: Send + Sync {
     fn open_writable(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>>;
     /// Takes a lock that lives as long as the returned file, creating it if need be; `None` where another holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<Arc<dyn StoredFile>>>;
-    /// Creates a folder and those above it, and makes their names durable.
+    /// Creates a folder and those above it, and makes their names durable, its own also where it existed.
     fn create_dirs(&self, path: &Path) -> io::Result<()>;
     /// Replaces `to` by `from` in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;

@@ -94,18 +94,21 @@ impl Storage for FileSystem {
     }
 
     fn create_dirs(&self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if path.is_dir() {
-            return Ok(());
+            // Whoever made it may have been killed before its name was durable; those above it were by then.
+            return match self.sync_dir(parent) {
+                // A folder that stands in somebody else's was not made here.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                other => other,
+            };
         }
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if let Some(parent) = parent {
-            self.create_dirs(parent)?;
-        }
+        self.create_dirs(parent)?;
         match std::fs::create_dir(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
-        self.sync_dir(parent.unwrap_or(Path::new(".")))
+        self.sync_dir(parent)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)

@@ -11,6 +11,12 @@ use std::time::Duration;
 /// 2026-01-01, and a second more at each look.
 pub(crate) struct Ticking(AtomicI64);
 
+impl Ticking {
+    pub(crate) fn at(micros: AtomicI64) -> Self {
+        Self(micros)
+    }
+}
+
 impl Clock for Ticking {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(1_767_225_600_000_000 + self.0.fetch_add(1_000_000, Ordering::Relaxed))

@@ -1,7 +1,10 @@
 //! Tests through the public face: one binary, one module a theme.
 
 mod append;
+mod client;
 mod common;
+mod crashes;
+mod disk_faults;
 mod faults;
 mod golden;
 mod groups;
@@ -11,6 +14,8 @@ mod missing;
 mod model;
 mod proofs;
 mod recovery;
+mod run;
 mod sealing;
+mod sim_disk;
 mod storage;
 mod tamper;

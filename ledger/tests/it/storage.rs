@@ -2,6 +2,7 @@
 
 use crate::common::in_memory;
 use crate::faults::FaultyDisk;
+use crate::sim_disk::{SimDisk, Tree};
 use cairn_ledger::{Access, FileSystem, Storage};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -53,6 +54,11 @@ fn the_file_system_conforms() {
 #[test]
 fn the_faulty_disk_conforms_while_it_has_no_fault() {
     conforms(&FaultyDisk::sound(), in_memory().path());
+}
+
+#[test]
+fn the_simulated_disk_conforms_while_it_has_no_fault() {
+    conforms(&SimDisk::holding(Tree::empty()), Path::new("/"));
 }
 
 /// Keys are for their owner alone.
