@@ -91,13 +91,15 @@ impl Artifacts {
     /// Gives the copy its name. The digest file comes first: where the artifact stands, both digests do.
     fn name(&self, unnamed: &Path, artifact: Artifact) -> Result<Artifact, Error> {
         let path = self.path(&artifact.blake3);
+        let folder = crate::storage::parent(&path);
+        self.disk.create_dirs(folder).map_err(Error::io("creating", folder))?;
         if self.contains(&artifact.blake3) && self.check(&artifact.blake3).is_ok() {
+            // Whoever stored it may have been cut short before its name was durable.
+            self.disk.sync_dir(folder).map_err(Error::io("syncing", folder))?;
             let temporary = crate::storage::temporary(unnamed);
             self.disk.remove(&temporary).map_err(Error::io("removing", &temporary))?;
             return Ok(artifact);
         }
-        let folder = crate::storage::parent(&path);
-        self.disk.create_dirs(folder).map_err(Error::io("creating", folder))?;
         write_whole(&*self.disk, &self.sidecar(&artifact.blake3), Access::Default, sidecar_text(&artifact).as_bytes())?;
         let temporary = crate::storage::temporary(unnamed);
         self.disk.rename(&temporary, &crate::storage::temporary(&path)).map_err(Error::io("renaming to", &path))?;
