@@ -11,7 +11,7 @@ use crate::log::{FoundLog, Log, Mode};
 use crate::options::Options;
 use crate::pending::Pending;
 use crate::placement::Appended;
-use crate::proof::{ConsistencyProof, InclusionProof};
+use crate::proof::{Consistency, ConsistencyProof, InclusionProof};
 use crate::queue::Waiting;
 use crate::reader;
 use crate::seal::run_sealer;
@@ -205,6 +205,18 @@ impl Ledger {
     ) -> Result<(Sha256, ConsistencyProof), Error> {
         let log = self.0.existing(tenant)?;
         log.prove_consistency(old, &self.own(&log, tenant, checkpoint)?)
+    }
+
+    /// Proves that one tree of this log is the beginning of another, and both of the one that `signed` is of.
+    pub fn consistency(
+        &self,
+        tenant: &TenantId,
+        old: u64,
+        new: u64,
+        signed: &SignedCheckpoint,
+    ) -> Result<Consistency, Error> {
+        let log = self.0.existing(tenant)?;
+        log.consistency(old, new, &self.own(&log, tenant, Some(signed))?)
     }
 
     /// The bytes of a hash tile or an entry bundle of the tree that the latest checkpoint signs.

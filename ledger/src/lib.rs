@@ -50,7 +50,7 @@ pub use ledger::Ledger;
 pub use options::{Options, Random, SystemRandom};
 pub use pending::{Pending, PendingFuture};
 pub use placement::Appended;
-pub use proof::{ConsistencyProof, InclusionProof, verify_consistency, verify_inclusion};
+pub use proof::{Consistency, ConsistencyProof, EntryFacts, InclusionProof, verify_consistency, verify_inclusion};
 pub use storage::{Access, FileSystem, Storage, StoredFile};
 pub use tiles::{Tile, TilePath, export_tiles};
 pub use tree::leaf_hash;
