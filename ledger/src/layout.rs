@@ -127,6 +127,10 @@ impl LogLayout {
     pub(crate) fn segments(&self) -> PathBuf {
         self.dir.join("segments")
     }
+    /// Derived: runs of the index.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.dir.join("index")
+    }
     pub(crate) fn quarantine(&self) -> PathBuf {
         self.dir.join("quarantine")
     }

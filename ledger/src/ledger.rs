@@ -8,6 +8,7 @@ use crate::event::prepare;
 use crate::keys::{Marker, logs_with_signer, read_marker, write_marker};
 use crate::layout::{Layout, LogId, LogKind};
 use crate::log::{FoundLog, Log, Mode};
+use crate::lru::Caches;
 use crate::options::Options;
 use crate::pending::Pending;
 use crate::placement::Appended;
@@ -40,6 +41,8 @@ struct Inner {
     layout: Layout,
     options: Options,
     marker: Marker,
+    /// Shared by all logs.
+    caches: Arc<Caches>,
     logs: RwLock<BTreeMap<LogId, Arc<Log>>>,
     /// Held while a log is being created.
     creating: Mutex<()>,
@@ -79,26 +82,29 @@ impl Ledger {
                 marker
             }
         };
-        let logs = open_logs(&layout, &marker, &options, Mode::Write)?;
-        Ok(Self::start(layout, options, marker, logs, Some(lock)))
+        let caches = Arc::default();
+        let logs = open_logs(&layout, &marker, &options, &caches, Mode::Write)?;
+        Ok(Self::start(layout, options, marker, caches, logs, Some(lock)))
     }
 
     /// Opens a ledger for reading, beside whoever writes it. It sees what was durable at the call, and stays there.
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
         let (layout, options) = (Layout::new(dir), Options::default());
+        let caches = Arc::default();
         let read = || {
             let marker = read_marker(&*options.storage, &layout)?.ok_or_else(|| no_marker(dir))?;
-            let logs = beside_writer(|| open_logs(&layout, &marker, &options, Mode::ReadOnly))?;
+            let logs = beside_writer(|| open_logs(&layout, &marker, &options, &caches, Mode::ReadOnly))?;
             Ok((marker, logs))
         };
         let (marker, logs) = read().map_err(|e: Error| e.or_damage(dir, "-"))?;
-        Ok(Self::start(layout, options, marker, logs, None))
+        Ok(Self::start(layout, options, marker, caches, logs, None))
     }
 
     fn start(
         layout: Layout,
         options: Options,
         marker: Marker,
+        caches: Arc<Caches>,
         logs: Vec<Log>,
         lock: Option<Arc<dyn StoredFile>>,
     ) -> Self {
@@ -109,7 +115,7 @@ impl Ledger {
             false => Vec::new(),
         };
         let (logs, threads) = (RwLock::new(logs), Mutex::new(threads));
-        Self(Arc::new(Inner { layout, options, marker, logs, creating: Mutex::new(()), shared, threads, lock }))
+        Self(Arc::new(Inner { layout, options, marker, caches, logs, creating: Mutex::new(()), shared, threads, lock }))
     }
 
     pub fn dir(&self) -> &Path {
@@ -293,7 +299,8 @@ impl Inner {
         let id = LogId::main(tenant);
         Log::create(&self.layout, &id, &self.marker.log_origin(&id), &self.options)?;
         let found = FoundLog { id: id.clone(), has_signer: true };
-        let log = Log::open(&self.layout, &found, &self.marker.log_origin(&id), &self.options, Mode::Write)?;
+        let origin = self.marker.log_origin(&id);
+        let log = Log::open(&self.layout, &found, &origin, &self.options, &self.caches, Mode::Write)?;
         let log = Arc::new(log.expect("a log that was just created is whole"));
         self.logs.write().insert(id, log.clone());
         Ok(log)
@@ -443,10 +450,16 @@ fn find_log_folders(disk: &dyn Storage, layout: &Layout) -> Result<Vec<LogId>, E
     Ok(found)
 }
 
-fn open_logs(layout: &Layout, marker: &Marker, options: &Options, mode: Mode) -> Result<Vec<Log>, Error> {
+fn open_logs(
+    layout: &Layout,
+    marker: &Marker,
+    options: &Options,
+    caches: &Arc<Caches>,
+    mode: Mode,
+) -> Result<Vec<Log>, Error> {
     let mut logs = Vec::new();
     for found in find_logs(&*options.storage, layout, mode)? {
-        let opened = Log::open(layout, &found, &marker.log_origin(&found.id), options, mode);
+        let opened = Log::open(layout, &found, &marker.log_origin(&found.id), options, caches, mode);
         logs.extend(opened.map_err(|e| e.or_damage(&layout.dir, &found.id.to_string()))?);
     }
     Ok(logs)

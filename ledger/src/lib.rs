@@ -19,6 +19,8 @@ mod keys;
 mod layout;
 mod ledger;
 mod log;
+mod lru;
+mod opening;
 mod options;
 mod payload;
 mod pending;

@@ -2,6 +2,7 @@
 
 use crate::entry::{Entry, Identity};
 use crate::error::Mismatch;
+use crate::index::StreamKey;
 use crate::wire::Reader;
 use cairn_schemas::{Blake3, TypeCode};
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 const COMMITMENT_TAG: &[u8] = b"cairn/v1/payload-commitment\0";
 const IDENTITY_KEY_CONTEXT: &str = "cairn v1 identity mac key";
 const CONTENT_KEY_CONTEXT: &str = "cairn v1 content mac key";
+const STREAM_KEY_CONTEXT: &str = "cairn v1 stream mac key";
 
 pub(crate) const SALT_BYTES: usize = 32;
 /// Kind, length and salt, before a record's payload.
@@ -114,6 +116,7 @@ pub(crate) fn commitment(salt: &[u8; SALT_BYTES], stored: &[u8]) -> Blake3 {
 pub(crate) struct MacKeys {
     identity: [u8; 32],
     content: [u8; 32],
+    stream: [u8; 32],
 }
 
 /// What two deliveries of one event must agree on to be the same event. Times are not part of it: SDKs add them.
@@ -130,6 +133,7 @@ impl MacKeys {
         Self {
             identity: blake3::derive_key(IDENTITY_KEY_CONTEXT, mac_key),
             content: blake3::derive_key(CONTENT_KEY_CONTEXT, mac_key),
+            stream: blake3::derive_key(STREAM_KEY_CONTEXT, mac_key),
         }
     }
 
@@ -140,6 +144,13 @@ impl MacKeys {
         }
         let whole = mac.finish();
         Identity(whole[..16].try_into().expect("16 of 32 bytes"))
+    }
+
+    /// What stands for a stream's name in the index.
+    pub(crate) fn stream(&self, name: &str) -> StreamKey {
+        let mut mac = FieldMac::new(&self.stream);
+        mac.field(name.as_bytes());
+        StreamKey(mac.finish()[..16].try_into().expect("16 of 32 bytes"))
     }
 
     pub(crate) fn content(&self, content: &Content<'_>) -> [u8; 32] {

@@ -3,7 +3,8 @@
 pub(crate) mod entries;
 pub(crate) mod frames;
 mod locate;
-mod object;
+pub(crate) mod object;
+mod slot;
 pub(crate) mod payloads;
 pub(crate) mod payloads_writer;
 pub(crate) mod writer;
@@ -12,15 +13,18 @@ use crate::bundle::Entries;
 use crate::entry::Entry;
 use crate::error::{Error, Mismatch};
 use crate::layout::{LogLayout, SegmentPart};
+use crate::lru::Owner;
 use crate::payload::{Record, Records};
 use crate::site::Site;
+use crate::scan::LogFiles;
 use crate::storage::{Storage, TEMPORARY_SUFFIX};
 use entries::SealedEntries;
 use frames::FramesFile;
 use payloads::SealedPayloads;
+pub(crate) use slot::SealedSlot;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::Weak;
 
 /// A segment whose objects are immutable.
 pub(crate) struct Sealed {
@@ -30,11 +34,16 @@ pub(crate) struct Sealed {
 
 pub(crate) enum Segment {
     Frames(FramesFile),
-    Sealed(Box<Sealed>),
+    Sealed(SealedSlot),
 }
+
+/// Chooses the entries whose payload records are read and checked.
+pub(crate) type Wanted<'a> = &'a mut dyn FnMut(&Entry) -> bool;
 
 /// A whole frame as it was found, and the records of those entries that were asked for.
 pub(crate) struct FoundFrame<'a> {
+    /// First position of its segment.
+    pub(crate) segment: u64,
     pub(crate) entries: &'a [u8],
     /// Where `entries` stands.
     pub(crate) entries_site: &'a Site,
@@ -52,17 +61,12 @@ pub(crate) struct FoundRecord<'a> {
 }
 
 impl Sealed {
-    pub(crate) fn open(
-        disk: &Arc<dyn Storage>,
-        site: &Site,
-        root: &Path,
-        log: &LogLayout,
-        files: Files,
-    ) -> Result<Self, Error> {
+    /// `owner` is whom its cached blocks belong to, while there is one.
+    pub(crate) fn open(log: &LogFiles, files: Files, owner: Weak<Owner>) -> Result<Self, Error> {
         let (first, generation) = (files.first, files.generation.expect("sealed segments have payloads"));
-        let at = |part| site.file(root, log.segment(first, part));
-        let entries = SealedEntries::open(disk.clone(), at(SegmentPart::Entries))?;
-        let payloads = SealedPayloads::open(disk.clone(), at(SegmentPart::Payloads { generation }))?;
+        let at = |part| log.at(log.layout.segment(first, part));
+        let entries = SealedEntries::open(&*log.disk, at(SegmentPart::Entries))?;
+        let payloads = SealedPayloads::open(&*log.disk, owner, at(SegmentPart::Payloads { generation }))?;
         let promised = (first, entries.footer.count, generation);
         let found = (entries.footer.first, payloads.footer.count, payloads.footer.generation);
         if promised != found || payloads.footer.first != first {
@@ -76,10 +80,10 @@ impl Sealed {
     /// Hands out every frame; `wanted` chooses whose records are read.
     pub(crate) fn walk(
         &self,
-        wanted: fn(&Entry) -> bool,
+        wanted: Wanted<'_>,
         mut each: impl FnMut(FoundFrame<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut cursor = self.payloads.cursor()?;
+        let mut cursor = self.payloads.cursor();
         let last_frame_at = self.entries.footer.body_bytes;
         let walked = self.entries.walk(|entries_at, entries| {
             let (mut bytes, mut places) = (Vec::new(), Vec::new());
@@ -103,7 +107,8 @@ impl Sealed {
             let records = records.collect();
             let is_last = entries_at + entries.len() as u64 == last_frame_at;
             let source_offsets = if is_last { &self.entries.footer.source_offsets[..] } else { &[] };
-            each(FoundFrame { entries, entries_site: &self.entries.site, entries_at, source_offsets, records })?;
+            let (segment, entries_site) = (self.entries.footer.first, &self.entries.site);
+            each(FoundFrame { segment, entries, entries_site, entries_at, source_offsets, records })?;
             Ok(())
         });
         walked.map_err(|fault| self.explain(fault))
@@ -127,7 +132,7 @@ pub(crate) fn found_records<'a>(
     site: &'a Site,
     frame_at: u64,
     frame: &crate::frame::Frame<'a>,
-    wanted: fn(&Entry) -> bool,
+    wanted: Wanted<'_>,
 ) -> Result<Vec<FoundRecord<'a>>, Error> {
     let (entries_at, records_at) =
         (frame_at + frame.header.entries_at() as u64, frame_at + frame.header.payloads_at() as u64);
@@ -164,6 +169,13 @@ pub(crate) struct Files {
     pub(crate) entries: bool,
     /// The latest generation of payloads.
     pub(crate) generation: Option<u32>,
+}
+
+impl Files {
+    /// Payloads are published before entries: where both stand, they count.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.entries && self.generation.is_some()
+    }
 }
 
 /// What stands in a log's segments folder.

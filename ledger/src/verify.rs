@@ -2,7 +2,6 @@
 
 use crate::absent::{ABSENT_MAX, Absent, AbsentFinder};
 use crate::artifacts::Artifacts;
-use crate::entry::Entry;
 use crate::error::{Damage, Error, Mismatch};
 use crate::keys::read_marker;
 use crate::layout::Layout;
@@ -176,8 +175,7 @@ pub(crate) fn verify_entries(
     signed: &SignedCheckpoint,
     each: &mut dyn FnMut(&FoundFrame<'_>) -> Result<(), Error>,
 ) -> Result<Scan, Error> {
-    let all: fn(&Entry) -> bool = |_| true;
-    files.scan(state, signed.checkpoint.size, all, &mut |_, found| each(found))
+    files.scan(state, signed.checkpoint.size, &mut |_| true, &mut |_, found| each(found))
 }
 
 pub(crate) fn decode(found: &FoundRecord<'_>) -> Result<StoredPayload, Error> {

@@ -5,6 +5,7 @@ use crate::event::PreparedBatch;
 use crate::index::Index;
 use crate::layout::SegmentPart;
 use crate::log::Log;
+use crate::lru::Owner;
 use crate::options::Options;
 use crate::payload::MacKeys;
 use crate::placement::{Appended, Edge, Group};
@@ -134,7 +135,9 @@ impl Writer {
         };
         let start = SegmentStart { first, chain: self.edge.chain, tree: self.edge.tree.clone() };
         let file = FramesFile { site, file, first };
-        self.active = Arc::new(LiveSegment::Frames { file, frames: RwLock::new(Vec::new()), start });
+        self.index.rotate(first, self.edge.chain);
+        let (frames, owner) = (RwLock::new(Vec::new()), Owner::new(&log.files.caches));
+        self.active = Arc::new(LiveSegment::Frames { file, frames, start, owner });
         self.end = 0;
         log.view.write().segments.push(self.active.clone());
         Ok(())

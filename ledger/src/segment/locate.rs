@@ -68,7 +68,7 @@ impl Sealed {
 
     /// The first entry that does not decode, or that a payload whose own checksum is right speaks against.
     fn wrong_entry(&self, bundle: &Unsound) -> Option<Error> {
-        let mut cursor = self.payloads.cursor().ok()?;
+        let mut cursor = self.payloads.cursor();
         let after = self.entries.footer.first + self.entries.footer.count;
         (bundle.first..after).zip(Entries::new(&bundle.bytes)).find_map(|(position, item)| {
             let checked = item.and_then(|(at, raw)| {
@@ -90,10 +90,9 @@ impl Sealed {
 
     /// The first record that is not what its entry, whose own checksum is right, committed to.
     fn wrong_record(&self, block: &Unsound) -> Option<Error> {
-        let file = self.entries.file().ok()?;
         let (mut records, mut position) = (Records::new(&block.bytes), block.first);
         for index in self.entries.bundle_index(position)..self.entries.footer.bundles.len() {
-            let (_, bundle) = self.entries.bundle(&*file, index).ok()?;
+            let (_, bundle) = self.entries.bundle(index).ok()?;
             for item in Entries::new(&bundle).skip((position - self.entries.bundle_first(index)) as usize) {
                 let entry = entry::decode_at(position, item.ok()?.1).ok()?;
                 let checked = records.next()?.and_then(|(at, record)| record.check(&entry).map_err(|m| m.shifted(at)));

@@ -6,9 +6,10 @@ use crate::error::{Error, Mismatch};
 use crate::frame::checksum_mismatch;
 use crate::payload::{Record, Records};
 use crate::site::Site;
+use crate::lru::Owner;
 use crate::storage::{Storage, StoredFile};
 use crate::wire::Reader;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 pub(crate) const MAGIC: [u8; 8] = *b"CAIRNPAY";
 const VERSION: [u8; 4] = [1, 0, 0, 0];
@@ -101,13 +102,15 @@ fn block(from: &mut Reader<'_>) -> Result<BlockAt, Mismatch> {
 
 /// A `payloads` object, its footer in memory.
 pub(crate) struct SealedPayloads {
-    disk: Arc<dyn Storage>,
+    file: Arc<dyn StoredFile>,
+    owner: Weak<Owner>,
     pub(crate) site: Site,
     pub(crate) footer: PayloadsFooter,
 }
 
 impl SealedPayloads {
-    pub(crate) fn open(disk: Arc<dyn Storage>, site: Site) -> Result<Self, Error> {
+    /// `owner` is whom its cached blocks belong to, while there is one.
+    pub(crate) fn open(disk: &dyn Storage, owner: Weak<Owner>, site: Site) -> Result<Self, Error> {
         let file = disk.open(site.path()).map_err(site.io("opening"))?;
         let footer = read_footer(&*file, &site, MAGIC)?;
         let decoded = PayloadsFooter::decode(&footer.bytes).map_err(|m| site.damage(None, footer.at, m))?;
@@ -115,13 +118,12 @@ impl SealedPayloads {
             let mismatch = Mismatch::new(24, format!("a body of {} bytes", footer.at), decoded.body_bytes);
             return Err(site.damage(Some(decoded.first), footer.at, mismatch));
         }
-        Ok(Self { disk, site, footer: decoded })
+        Ok(Self { file, owner, site, footer: decoded })
     }
 
     /// Reads records in order, keeping one block at a time.
-    pub(crate) fn cursor(&self) -> Result<PayloadCursor<'_>, Error> {
-        let file = self.disk.open(self.site.path()).map_err(self.site.io("opening"))?;
-        Ok(PayloadCursor { payloads: self, file, block: None })
+    pub(crate) fn cursor(&self) -> PayloadCursor<'_> {
+        PayloadCursor { payloads: self, block: None }
     }
 
     /// Index of the block that holds `position`.
@@ -136,15 +138,24 @@ impl SealedPayloads {
 
 pub(crate) struct PayloadCursor<'a> {
     payloads: &'a SealedPayloads,
-    file: Arc<dyn StoredFile>,
-    block: Option<Block>,
+    block: Option<Arc<Block>>,
 }
 
-struct Block {
+/// A block that was read and decoded.
+pub(crate) struct Block {
     index: usize,
     bytes: Vec<u8>,
     /// Offset of each record in `bytes`.
     records: Vec<usize>,
+}
+
+/// Whoever reads on from here soon need not read and decode the block again.
+impl Drop for PayloadCursor<'_> {
+    fn drop(&mut self) {
+        if let (Some(block), Some(owner)) = (self.block.take(), self.payloads.owner.upgrade()) {
+            owner.caches.blocks.put(owner.key(block.index as u64), block.bytes.len(), block);
+        }
+    }
 }
 
 impl PayloadCursor<'_> {
@@ -162,11 +173,15 @@ impl PayloadCursor<'_> {
         Ok((at.offset + offset as u64, record))
     }
 
-    fn load(&self, index: usize) -> Result<Block, Fault> {
+    fn load(&self, index: usize) -> Result<Arc<Block>, Fault> {
+        let cached = |owner: Arc<Owner>| owner.caches.blocks.get(owner.key(index as u64));
+        if let Some(block) = self.payloads.owner.upgrade().and_then(cached) {
+            return Ok(block);
+        }
         let at = self.payloads.footer.blocks[index];
         let site = &self.payloads.site;
         let mut bytes = vec![0; at.stored_bytes as usize];
-        self.file.read_exact_at(&mut bytes, at.offset).map_err(site.io("reading"))?;
+        self.payloads.file.read_exact_at(&mut bytes, at.offset).map_err(site.io("reading"))?;
         let found = crc32c::crc32c(&bytes);
         if found != at.checksum {
             let mismatch = checksum_mismatch(0, "payload block", found, at.checksum);
@@ -180,6 +195,6 @@ impl PayloadCursor<'_> {
         if records.len() as u64 != expected {
             return Err(damage(Mismatch::new(0, format!("{expected} records"), records.len())));
         }
-        Ok(Block { index, bytes, records })
+        Ok(Arc::new(Block { index, bytes, records }))
     }
 }

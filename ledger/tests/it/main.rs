@@ -8,6 +8,7 @@ mod disk_faults;
 mod faults;
 mod golden;
 mod groups;
+mod index;
 mod kill;
 mod locate;
 mod missing;
