@@ -1,11 +1,11 @@
 //! What readers see of a log: its durable head and its segments, read by position and checked on the way.
 
 use crate::bundle::{self, BUNDLE_ENTRIES, Entries};
-use crate::lru::Owner;
 use crate::checkpoint::SignedCheckpoint;
 use crate::entry::{self, Entry};
 use crate::error::{Error, Mismatch};
 use crate::frame::{Frame, FrameHeader};
+use crate::lru::Owner;
 use crate::payload::{REDACTED_BY, Record, RecordKind, Records};
 use crate::scan::check_record;
 use crate::segment::frames::{FrameAt, FramesFile};

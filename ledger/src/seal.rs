@@ -60,13 +60,10 @@ fn seal(log: &Log, file: &FramesFile, start: &SegmentStart) -> Result<SealedSlot
 /// Reads back what was sealed before the frames are given up.
 fn check_against(sealed: &Sealed, file: &FramesFile, end: &SegmentStart) -> Result<(), Error> {
     let mut count = 0;
-    sealed.walk(
-        &mut |_| true,
-        |found| {
-            count += found.records.len() as u64;
-            found.records.iter().try_for_each(crate::scan::check_record)
-        },
-    )?;
+    sealed.walk(&mut |_| true, |found| {
+        count += found.records.len() as u64;
+        found.records.iter().try_for_each(crate::scan::check_record)
+    })?;
     let footer = &sealed.entries.footer;
     assert_eq!(
         (file.first + count, footer.chain_after),

@@ -213,7 +213,10 @@ impl Run {
         writer.end_identities()?;
         let mut streams = Merge::new(runs, Run::streams)?.keep_newest();
         while let Some((_, record)) = streams.next()? {
-            writer.stream(&StreamKey(record[..KEY_BYTES].try_into().expect("16 bytes")), state_of(&record[KEY_BYTES..]))?;
+            writer.stream(
+                &StreamKey(record[..KEY_BYTES].try_into().expect("16 bytes")),
+                state_of(&record[KEY_BYTES..]),
+            )?;
         }
         Ok(writer.finish()?)
     }

@@ -286,12 +286,7 @@ fn cover(found: Vec<Arc<Run>>, segments: &[u64], genesis: Blake3, base: Base) ->
 }
 
 /// The runs that do count where some do not: each must begin and end as its own segments say.
-fn choose(
-    found: Vec<Arc<Run>>,
-    segments: &[u64],
-    base: Base,
-    source: &dyn Source,
-) -> Result<Vec<Arc<Run>>, Error> {
+fn choose(found: Vec<Arc<Run>>, segments: &[u64], base: Base, source: &dyn Source) -> Result<Vec<Arc<Run>>, Error> {
     let (mut runs, mut at) = (Vec::new(), 0);
     while at < segments.len() {
         let mut next = at + 1;

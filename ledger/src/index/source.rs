@@ -45,28 +45,25 @@ impl Source for LogSource {
         let footer = &sealed.entries.footer;
         let mut builder = PartBuilder::new(Part::new(first, footer.chain_before, streams_before));
         let (mut chain, mut next, mut named) = (footer.chain_before, first, HashSet::new());
-        sealed.walk(
-            &mut |entry| named.insert(entry.stream.0),
-            |found| {
-                let mut entries = Vec::new();
-                for item in crate::bundle::Entries::new(found.entries) {
-                    let damage = |m| found.entries_site.damage(Some(next), found.entries_at, m);
-                    let (at, raw) = item.map_err(damage)?;
-                    entries.push(crate::entry::decode_at(next, raw).map_err(|m| damage(m.shifted(at + 2)))?);
-                    next += 1;
-                }
-                chain = chain::next(&chain, found.entries);
-                found.records.iter().try_for_each(check_record)?;
-                for record in &found.records {
-                    builder.name(&record.entry, &StoredPayload::decode(record.record.bytes)?.stream, &self.mac_keys);
-                }
-                entries.iter().try_for_each(|entry| {
-                    builder.entry(entry).map_err(|m| {
-                        found.entries_site.damage(Some(entry.position.get()), found.entries_at, m)
-                    })
-                })
-            },
-        )?;
+        sealed.walk(&mut |entry| named.insert(entry.stream.0), |found| {
+            let mut entries = Vec::new();
+            for item in crate::bundle::Entries::new(found.entries) {
+                let damage = |m| found.entries_site.damage(Some(next), found.entries_at, m);
+                let (at, raw) = item.map_err(damage)?;
+                entries.push(crate::entry::decode_at(next, raw).map_err(|m| damage(m.shifted(at + 2)))?);
+                next += 1;
+            }
+            chain = chain::next(&chain, found.entries);
+            found.records.iter().try_for_each(check_record)?;
+            for record in &found.records {
+                builder.name(&record.entry, &StoredPayload::decode(record.record.bytes)?.stream, &self.mac_keys);
+            }
+            entries.iter().try_for_each(|entry| {
+                builder
+                    .entry(entry)
+                    .map_err(|m| found.entries_site.damage(Some(entry.position.get()), found.entries_at, m))
+            })
+        })?;
         if chain != footer.chain_after {
             let mismatch = Mismatch::new(64, format!("chain head {chain} after its entries"), footer.chain_after);
             return Err(sealed.entries.site.damage(Some(next - 1), footer.body_bytes, mismatch));
