@@ -41,11 +41,9 @@ enum Command {
     Serve(commands::serve::Args),
     /// Append CloudEvents, one JSON object a line on standard input.
     Append(commands::append::Args),
-    /// Print events, or export the log for outside verifiers.
+    /// Print events.
     Log(commands::log::Args),
-    /// Prove that an event is in the log, to be checked without it.
-    Prove(commands::prove::Args),
-    /// Check every stored byte of a ledger, an exported bundle, or a proof.
+    /// Check every stored byte of a ledger, or an exported bundle.
     Verify(commands::verify::Args),
     /// Show what a thing was made of, or what was made of it.
     Lineage(commands::lineage::Args),
@@ -79,7 +77,6 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(&globals, &args),
         Command::Append(args) => commands::append::run(&globals, &args),
         Command::Log(args) => commands::log::run(&globals, &args),
-        Command::Prove(args) => commands::prove::run(&globals, &args),
         Command::Verify(args) => commands::verify::run(&globals, &args),
         Command::Lineage(args) => commands::lineage::run(&globals, &args),
         Command::Curves(args) => commands::curves::run(&globals, &args),

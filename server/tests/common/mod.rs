@@ -28,7 +28,6 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: ureq::http::HeaderMap,
     pub(crate) text: String,
-    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -152,8 +151,7 @@ impl Drop for TestServer {
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let bytes = response.body_mut().read_to_vec().unwrap();
-    Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned(), bytes }
+    Answer { status, headers, text: response.body_mut().read_to_string().unwrap() }
 }
 
 /// Looks until `look` gives something.
