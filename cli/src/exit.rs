@@ -42,6 +42,9 @@ pub(crate) fn not_found(message: String) -> anyhow::Error {
 pub(crate) fn wrong_input(message: String) -> anyhow::Error {
     Coded { code: WRONG_INPUT, message }.into()
 }
+pub(crate) fn differs(message: String) -> anyhow::Error {
+    Coded { code: DIFFERS, message }.into()
+}
 
 /// Prints the error and its causes to standard error and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
@@ -105,7 +108,8 @@ fn of_ledger(error: &cairn_ledger::Error) -> u8 {
     match error {
         E::AlreadyOpen { .. } => HELD,
         E::Damaged(_) => DIFFERS,
-        E::NoArtifact { .. } | E::NoLog { .. } => NOT_FOUND,
+        E::NoArtifact { .. } | E::NoLog { .. } | E::NotCovered { .. } | E::NoTile { .. } => NOT_FOUND,
+        E::Proof { .. } => DIFFERS,
         E::BatchLength { .. }
         | E::TooLarge { .. }
         | E::TooManyRefs { .. }

@@ -41,9 +41,11 @@ enum Command {
     Serve(commands::serve::Args),
     /// Append CloudEvents, one JSON object a line on standard input.
     Append(commands::append::Args),
-    /// Print events.
+    /// Print events, or export the log for outside verifiers.
     Log(commands::log::Args),
-    /// Check every stored byte of a ledger, or an exported bundle.
+    /// Prove that an event is in the log, to be checked without it.
+    Prove(commands::prove::Args),
+    /// Check every stored byte of a ledger, an exported bundle, or a proof.
     Verify(commands::verify::Args),
     /// Show what a thing was made of, or what was made of it.
     Lineage(commands::lineage::Args),
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(&globals, &args),
         Command::Append(args) => commands::append::run(&globals, &args),
         Command::Log(args) => commands::log::run(&globals, &args),
+        Command::Prove(args) => commands::prove::run(&globals, &args),
         Command::Verify(args) => commands::verify::run(&globals, &args),
         Command::Lineage(args) => commands::lineage::run(&globals, &args),
         Command::Curves(args) => commands::curves::run(&globals, &args),

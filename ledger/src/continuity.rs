@@ -4,6 +4,7 @@ use crate::bundle::Entries;
 use crate::chain;
 use crate::entry::Entry;
 use crate::error::Mismatch;
+use crate::segment::entries::EntriesFooter;
 use crate::tree::Tree;
 use cairn_schemas::{Blake3, Sha256};
 
@@ -14,9 +15,10 @@ pub(crate) struct Continuity {
     pub(crate) recorded_at_micros: i64,
     pub(crate) chain: Blake3,
     pub(crate) tree: Tree,
+    /// Frames taken since [`Continuity::new`] or [`Continuity::after`].
     pub(crate) frames: u64,
-    /// Version of each stream, by its number less one. Grows with the number of streams.
-    pub(crate) stream_versions: Vec<u64>,
+    /// Version of each stream, by its number less one: 8 bytes a stream. `None` where the index answers for streams.
+    stream_versions: Option<Vec<u64>>,
     /// Roots over the bundles of 256 entries that were completed since this state began: 32 bytes for 256 events,
     /// until whoever keeps them takes them.
     pub(crate) bundle_roots: Vec<Sha256>,
@@ -35,10 +37,31 @@ impl Continuity {
             chain: chain::genesis(origin),
             tree: Tree::default(),
             frames: 0,
-            stream_versions: Vec::new(),
+            stream_versions: Some(Vec::new()),
             bundle_roots: Vec::new(),
             promised: None,
         }
+    }
+
+    /// The state after a sealed segment, as its footer has it, without knowledge of streams.
+    pub(crate) fn after(footer: &EntriesFooter) -> Self {
+        let head = footer.after() - 1;
+        let tree = Tree::from_parts(head, footer.subtrees.clone()).expect("a decoded footer was checked");
+        Self {
+            head,
+            recorded_at_micros: footer.last_recorded_at_micros,
+            chain: footer.chain_after,
+            tree,
+            frames: 0,
+            stream_versions: None,
+            bundle_roots: Vec::new(),
+            promised: None,
+        }
+    }
+
+    /// Leaves the numbers and versions of streams to the index.
+    pub(crate) fn without_streams(self) -> Self {
+        Self { stream_versions: None, ..self }
     }
 
     pub(crate) fn promised(mut self, size: u64, root: Sha256) -> Self {
@@ -88,15 +111,16 @@ impl Continuity {
     }
 
     fn stream(&mut self, entry: &Entry) -> Result<(), Mismatch> {
-        let streams = self.stream_versions.len() as u64;
+        let Some(versions) = &mut self.stream_versions else { return Ok(()) };
+        let streams = versions.len() as u64;
         let (number, version) = (entry.stream.0, entry.stream_version);
         if number > streams + 1 {
             return Err(Mismatch::new(22, format!("a stream number up to {}", streams + 1), number));
         }
         if number == streams + 1 {
-            self.stream_versions.push(0);
+            versions.push(0);
         }
-        let current = &mut self.stream_versions[usize::try_from(number - 1).expect("fewer streams than memory")];
+        let current = &mut versions[usize::try_from(number - 1).expect("fewer streams than memory")];
         if version != *current + 1 {
             return Err(Mismatch::new(30, format!("version {} of stream {number}", *current + 1), version));
         }
@@ -104,7 +128,8 @@ impl Continuity {
         Ok(())
     }
 
-    fn check_promise(&self) -> Result<(), Mismatch> {
+    /// Where the state is at the promised size, its root must be the promised one.
+    pub(crate) fn check_promise(&self) -> Result<(), Mismatch> {
         match self.promised {
             Some((size, root)) if size == self.head && root != self.tree.root() => Err(Mismatch::new(
                 0,

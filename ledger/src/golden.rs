@@ -64,7 +64,9 @@ fn hashes() {
         extensions: &extensions,
         data: b"data",
     }));
-    let text =
-        format!("genesis {genesis}\nnext {next}\ncommitment {commitment}\nidentity {identity}\ncontent {content}\n");
+    let stream = hex::encode(keys.stream("custom:test.said").0);
+    let text = format!(
+        "genesis {genesis}\nnext {next}\ncommitment {commitment}\nidentity {identity}\ncontent {content}\nstream {stream}\n"
+    );
     assert_golden("hashes.txt", &text);
 }

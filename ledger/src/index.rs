@@ -1,11 +1,38 @@
-//! What decides about repeats and expected versions: identities to positions, stream names to numbers and versions.
+//! What decides about repeats and expected versions: identities to positions, streams to numbers and versions.
 //!
-//! Rebuilt from entries (and the payload that first names each stream) when a ledger is opened; held in memory.
+//! Sealed segments are indexed by runs on disk (`docs/format.md`, "Index"), what follows them in memory. All of it is
+//! derived: a run that is lost, damaged or another log's is built again from the segments before anything is appended.
+
+mod part;
+mod run;
+mod shelf;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use part::Part;
+pub(crate) use shelf::{Base, Shelf, vouched};
+pub(crate) use source::{LogSource, PartBuilder};
 
 use crate::entry::Identity;
-use cairn_schemas::Position;
+use crate::error::Error;
+use crate::payload::MacKeys;
+use cairn_schemas::{Blake3, Position};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+
+/// Keyed MAC of a stream's name, under the tenant's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StreamKey(pub(crate) [u8; 16]);
+
+/// A stream's number in its log, and how many events it holds. Number 0 is a stream that has none yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StreamState {
+    pub(crate) number: u64,
+    pub(crate) version: u64,
+}
 
 impl Hash for Identity {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -13,7 +40,13 @@ impl Hash for Identity {
     }
 }
 
-/// Identities are keyed MACs, so their bytes are as good a hash as any.
+impl Hash for StreamKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from_be_bytes(self.0[..8].try_into().expect("8 of 16 bytes")));
+    }
+}
+
+/// Keyed MACs are as good a hash as any.
 #[derive(Default)]
 pub(crate) struct TakeAsIs(u64);
 
@@ -22,51 +55,74 @@ impl Hasher for TakeAsIs {
         self.0
     }
     fn write(&mut self, _: &[u8]) {
-        unreachable!("identities hash as one u64");
+        unreachable!("MACs hash as one u64");
     }
     fn write_u64(&mut self, value: u64) {
         self.0 = value;
     }
 }
 
-/// A stream's number, and how many events it holds. Number 0 is a stream that has none yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StreamState {
-    pub(crate) number: u64,
-    pub(crate) version: u64,
-}
+/// A map by MACs.
+pub(crate) type MacMap<K, V> = HashMap<K, V, BuildHasherDefault<TakeAsIs>>;
 
-#[derive(Default)]
+/// The index as a log's writer has it: its own part, which grows, and the shelf, which it shares with the sealer.
 pub(crate) struct Index {
-    positions: HashMap<Identity, Position, BuildHasherDefault<TakeAsIs>>,
-    streams: HashMap<String, StreamState>,
+    keys: MacKeys,
+    shelf: Arc<Shelf>,
+    active: Part,
 }
 
 impl Index {
-    pub(crate) fn position(&self, identity: &Identity) -> Option<Position> {
-        self.positions.get(identity).copied()
+    /// `active` is what the last frames file holds.
+    pub(crate) fn new(keys: MacKeys, shelf: Arc<Shelf>, active: Part) -> Self {
+        Self { keys, shelf, active }
     }
-    pub(crate) fn stream(&self, name: &str) -> Option<StreamState> {
-        self.streams.get(name).copied()
+
+    /// What a stream of this name is found by.
+    pub(crate) fn key(&self, name: &str) -> StreamKey {
+        self.keys.stream(name)
     }
-    /// `false` if the identity was known already.
-    pub(crate) fn insert(&mut self, identity: Identity, position: Position) -> bool {
-        self.positions.insert(identity, position).is_none()
+
+    pub(crate) fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
     }
-    /// `false` if the name was known already.
-    pub(crate) fn insert_stream(&mut self, name: String, number: u64) -> bool {
-        self.streams.insert(name, StreamState { number, version: 0 }).is_none()
-    }
-    /// Takes the version of each stream, by its number less one.
-    pub(crate) fn set_versions(&mut self, versions: &[u64]) {
-        for state in self.streams.values_mut() {
-            state.version = versions[state.number as usize - 1];
+
+    /// Where an event was recorded. `Err` where the index can neither be read nor built again.
+    pub(crate) fn position(&self, identity: &Identity) -> Result<Option<Position>, Error> {
+        match self.active.position(identity) {
+            Some(position) => Ok(Some(position)),
+            None => self.shelf.position(identity),
         }
     }
-    pub(crate) fn set_stream(&mut self, name: &str, state: StreamState) {
-        match self.streams.get_mut(name) {
-            Some(known) => *known = state,
-            None => drop(self.streams.insert(name.to_owned(), state)),
+
+    pub(crate) fn stream(&self, key: &StreamKey) -> Result<Option<StreamState>, Error> {
+        match self.active.stream(key) {
+            Some(state) => Ok(Some(state)),
+            None => self.shelf.stream(key),
         }
+    }
+
+    /// Number of streams in the log.
+    pub(crate) fn streams(&self) -> u64 {
+        self.active.streams()
+    }
+
+    /// Takes what became durable: new identities with their positions, and the streams they moved.
+    pub(crate) fn absorb(
+        &mut self,
+        identities: impl IntoIterator<Item = (Identity, Position)>,
+        streams: impl IntoIterator<Item = (StreamKey, StreamState)>,
+    ) {
+        for (identity, position) in identities {
+            assert!(self.active.insert(identity, position), "only what the index lacked is recorded");
+        }
+        streams.into_iter().for_each(|(key, state)| self.active.insert_stream(key, state));
+    }
+
+    /// A new segment begins at `first`, after chain head `chain`; the part before it waits for the sealer.
+    pub(crate) fn rotate(&mut self, first: u64, chain: Blake3) {
+        let next = Part::new(first, chain, self.active.streams());
+        let full = std::mem::replace(&mut self.active, next);
+        self.shelf.take(full.frozen(first - 1, chain));
     }
 }

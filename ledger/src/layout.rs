@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 const SIGNING_KEY_SUFFIX: &str = ".signing.key";
-pub(crate) const REGISTER_SUFFIX: &str = ".register";
 
 /// What a log is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,13 +89,6 @@ impl Layout {
     pub(crate) fn artifacts(&self, tenant: &TenantId) -> PathBuf {
         self.all_artifacts().join(tenant.as_str())
     }
-    pub(crate) fn registers(&self) -> PathBuf {
-        self.dir.join("register")
-    }
-    /// What was destroyed of a tenant's.
-    pub(crate) fn register(&self, tenant: &TenantId) -> PathBuf {
-        self.registers().join(format!("{tenant}{REGISTER_SUFFIX}"))
-    }
     pub(crate) fn keys(&self) -> PathBuf {
         self.dir.join("keys")
     }
@@ -134,6 +126,10 @@ impl LogLayout {
     }
     pub(crate) fn segments(&self) -> PathBuf {
         self.dir.join("segments")
+    }
+    /// Derived: runs of the index.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.dir.join("index")
     }
     pub(crate) fn quarantine(&self) -> PathBuf {
         self.dir.join("quarantine")

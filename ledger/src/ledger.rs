@@ -8,22 +8,20 @@ use crate::event::prepare;
 use crate::keys::{Marker, logs_with_signer, read_marker, write_marker};
 use crate::layout::{Layout, LogId, LogKind};
 use crate::log::{FoundLog, Log, Mode};
+use crate::lru::Caches;
 use crate::options::Options;
-use crate::payload::MacKeys;
 use crate::pending::Pending;
 use crate::placement::Appended;
-use crate::proof::{ConsistencyProof, InclusionProof};
+use crate::proof::{Consistency, ConsistencyProof, InclusionProof};
 use crate::queue::Waiting;
 use crate::reader;
-use crate::register::Register;
 use crate::seal::run_sealer;
 use crate::sequencer::{Sequencer, Shared, WRITERS, writing};
 use crate::signing::{run_signer, store_checkpoint};
 use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, is_full, list_if_any, read_small};
 use crate::tiles::TilePath;
-use crate::writer::GroupFailure;
 use cairn_schemas::{Blake3, NewEvent, Position, Recorded, Sha256, TenantId};
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -43,11 +41,11 @@ struct Inner {
     layout: Layout,
     options: Options,
     marker: Marker,
+    /// Shared by all logs.
+    caches: Arc<Caches>,
     logs: RwLock<BTreeMap<LogId, Arc<Log>>>,
     /// Held while a log is being created.
     creating: Mutex<()>,
-    /// Held while payloads are redacted and registers written.
-    redacting: Mutex<()>,
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The locked file; `None` where the ledger is open read-only.
@@ -84,28 +82,29 @@ impl Ledger {
                 marker
             }
         };
-        let logs = open_logs(&layout, &marker, &options, Mode::Write)?;
-        let ledger = Self::start(layout, options, marker, logs, Some(lock));
-        ledger.finish_redactions()?;
-        Ok(ledger)
+        let caches = Arc::default();
+        let logs = open_logs(&layout, &marker, &options, &caches, Mode::Write)?;
+        Ok(Self::start(layout, options, marker, caches, logs, Some(lock)))
     }
 
     /// Opens a ledger for reading, beside whoever writes it. It sees what was durable at the call, and stays there.
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
         let (layout, options) = (Layout::new(dir), Options::default());
+        let caches = Arc::default();
         let read = || {
             let marker = read_marker(&*options.storage, &layout)?.ok_or_else(|| no_marker(dir))?;
-            let logs = beside_writer(|| open_logs(&layout, &marker, &options, Mode::ReadOnly))?;
+            let logs = beside_writer(|| open_logs(&layout, &marker, &options, &caches, Mode::ReadOnly))?;
             Ok((marker, logs))
         };
         let (marker, logs) = read().map_err(|e: Error| e.or_damage(dir, "-"))?;
-        Ok(Self::start(layout, options, marker, logs, None))
+        Ok(Self::start(layout, options, marker, caches, logs, None))
     }
 
     fn start(
         layout: Layout,
         options: Options,
         marker: Marker,
+        caches: Arc<Caches>,
         logs: Vec<Log>,
         lock: Option<Arc<dyn StoredFile>>,
     ) -> Self {
@@ -116,17 +115,7 @@ impl Ledger {
             false => Vec::new(),
         };
         let (logs, threads) = (RwLock::new(logs), Mutex::new(threads));
-        Self(Arc::new(Inner {
-            layout,
-            options,
-            marker,
-            logs,
-            creating: Mutex::new(()),
-            redacting: Mutex::new(()),
-            shared,
-            threads,
-            lock,
-        }))
+        Self(Arc::new(Inner { layout, options, marker, caches, logs, creating: Mutex::new(()), shared, threads, lock }))
     }
 
     pub fn dir(&self) -> &Path {
@@ -224,6 +213,18 @@ impl Ledger {
         log.prove_consistency(old, &self.own(&log, tenant, checkpoint)?)
     }
 
+    /// Proves that one tree of this log is the beginning of another, and both of the one that `signed` is of.
+    pub fn consistency(
+        &self,
+        tenant: &TenantId,
+        old: u64,
+        new: u64,
+        signed: &SignedCheckpoint,
+    ) -> Result<Consistency, Error> {
+        let log = self.0.existing(tenant)?;
+        log.consistency(old, new, &self.own(&log, tenant, Some(signed))?)
+    }
+
     /// The bytes of a hash tile or an entry bundle of the tree that the latest checkpoint signs.
     pub fn tile(&self, tenant: &TenantId, path: &TilePath) -> Result<Vec<u8>, Error> {
         let log = self.0.existing(tenant)?;
@@ -273,39 +274,6 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn redacting(&self) -> MutexGuard<'_, ()> {
-        self.0.redacting.lock()
-    }
-
-    pub(crate) fn disk(&self) -> &Arc<dyn Storage> {
-        &self.0.options.storage
-    }
-
-    /// A tenant's erasure register.
-    pub(crate) fn register(&self, tenant: &TenantId, keys: &MacKeys) -> Result<Register, Error> {
-        Register::open(self.disk(), &self.0.layout, tenant, keys)
-    }
-
-    /// A log that exists, of a ledger that is open for writing.
-    pub(crate) fn writable_log(&self, tenant: &TenantId) -> Result<Arc<Log>, Error> {
-        match self.0.lock {
-            None => Err(Error::ReadOnly),
-            Some(_) => self.0.log(tenant).ok_or_else(|| Error::NoLog { tenant: tenant.clone() }),
-        }
-    }
-
-    /// Begins a new segment, if the one being appended to holds a position up to `last`.
-    pub(crate) fn rotate_past(&self, log: &Log, last: u64) -> Result<(), Error> {
-        let writing = log.writing.as_ref().expect("open for writing");
-        writing.writer.lock().rotate_past(log, last).map_err(|failure| match failure {
-            GroupFailure::DiskFull { bytes, path } => Error::DiskFull { bytes, path },
-            GroupFailure::Unknown { why } => {
-                self.0.shared.end(&why);
-                Error::OutcomeUnknown { why }
-            }
-        })
-    }
-
     pub(crate) fn log(&self, tenant: &TenantId) -> Option<Arc<Log>> {
         self.0.log(tenant)
     }
@@ -331,7 +299,8 @@ impl Inner {
         let id = LogId::main(tenant);
         Log::create(&self.layout, &id, &self.marker.log_origin(&id), &self.options)?;
         let found = FoundLog { id: id.clone(), has_signer: true };
-        let log = Log::open(&self.layout, &found, &self.marker.log_origin(&id), &self.options, Mode::Write)?;
+        let origin = self.marker.log_origin(&id);
+        let log = Log::open(&self.layout, &found, &origin, &self.options, &self.caches, Mode::Write)?;
         let log = Arc::new(log.expect("a log that was just created is whole"));
         self.logs.write().insert(id, log.clone());
         Ok(log)
@@ -481,10 +450,16 @@ fn find_log_folders(disk: &dyn Storage, layout: &Layout) -> Result<Vec<LogId>, E
     Ok(found)
 }
 
-fn open_logs(layout: &Layout, marker: &Marker, options: &Options, mode: Mode) -> Result<Vec<Log>, Error> {
+fn open_logs(
+    layout: &Layout,
+    marker: &Marker,
+    options: &Options,
+    caches: &Arc<Caches>,
+    mode: Mode,
+) -> Result<Vec<Log>, Error> {
     let mut logs = Vec::new();
     for found in find_logs(&*options.storage, layout, mode)? {
-        let opened = Log::open(layout, &found, &marker.log_origin(&found.id), options, mode);
+        let opened = Log::open(layout, &found, &marker.log_origin(&found.id), options, caches, mode);
         logs.extend(opened.map_err(|e| e.or_damage(&layout.dir, &found.id.to_string()))?);
     }
     Ok(logs)

@@ -4,9 +4,11 @@ use crate::checkpoint::{Checkpoint, LogSigner, LogVerifier, SignedCheckpoint};
 use crate::continuity::Continuity;
 use crate::error::{Error, Mismatch};
 use crate::event::{Prepared, is_same_content};
-use crate::index::Index;
+use crate::index::Shelf;
 use crate::keys;
 use crate::layout::{Layout, LogId, SegmentPart};
+use crate::lru::{Caches, Owner};
+use crate::opening::Opening;
 use crate::options::Options;
 use crate::payload::{MacKeys, RecordKind};
 use crate::placement::{Appended, Edge, First};
@@ -46,12 +48,12 @@ pub(crate) struct Log {
 pub(crate) struct Writing {
     pub(crate) mac_keys: MacKeys,
     pub(crate) signer: LogSigner,
+    /// What of the index the sealer shares with the writer.
+    pub(crate) shelf: Arc<Shelf>,
     /// Used by one writer at a time.
     pub(crate) writer: Mutex<Writer>,
     pub(crate) inbox: Inbox,
     pub(crate) signing: Signing,
-    /// Held while sealed segments are made or replaced.
-    pub(crate) sealing: Mutex<()>,
 }
 
 /// How a log is opened.
@@ -88,17 +90,19 @@ impl Log {
         keys::write_signer(disk, layout, id, &signer)
     }
 
-    /// Opens a log. `None` if its creation was cut short before anything could be appended.
+    /// Opens a log: the end of its sealed segments, and what follows them. `None` if its creation was cut short before
+    /// anything could be appended.
     pub(crate) fn open(
         layout: &Layout,
         found: &FoundLog,
         origin: &str,
         options: &Options,
+        caches: &Arc<Caches>,
         mode: Mode,
     ) -> Result<Option<Self>, Error> {
         let id = &found.id;
         let disk = options.storage.clone();
-        let files = LogFiles::new(disk.clone(), &layout.dir, &id.to_string(), layout.log(id));
+        let files = LogFiles::new(disk.clone(), &layout.dir, &id.to_string(), layout.log(id)).sharing(caches);
         let Some((verifier, checkpoint)) = read_identity(layout, found, origin, &files)? else { return Ok(None) };
         let secrets = match mode {
             Mode::ReadOnly => None,
@@ -108,26 +112,33 @@ impl Log {
                 Some(read_secrets(&*disk, layout, id, &verifier)?)
             }
         };
-        let (mut index, mut scan) = scan_into_index(&files, &verifier, &checkpoint)?;
-        if mode == Mode::Write {
-            recovery::recover(&files, &mut scan, &*options.clock)?;
-        } else {
-            recovery::settle(&files, &scan)?;
+        let opening = Opening::find(&files, &verifier, &checkpoint)?;
+        let (mut scan, index) = match &secrets {
+            None => (opening.scan(&files, checkpoint.checkpoint.size)?, None),
+            Some((mac_keys, _)) => {
+                let (scan, tail) = opening.scan_tail(&files, checkpoint.checkpoint.size, mac_keys)?;
+                let index = opening.open_index(&files, tail, &scan, mac_keys)?;
+                (scan, Some(index))
+            }
+        };
+        match mode {
+            Mode::Write => recovery::recover(&files, &mut scan, &*options.clock)?,
+            Mode::ReadOnly => recovery::settle(&files, &scan)?,
         }
         let Scan { mut state, segments, .. } = scan;
         let nodes = Nodes::new(state.tree.size(), std::mem::take(&mut state.bundle_roots));
-        let segments: Vec<_> = segments.into_iter().map(live).collect();
-        let edge = Edge::of(&state);
-        let tree = edge.tree.clone();
+        let segments: Vec<_> = segments.into_iter().map(|scanned| live(scanned, caches)).collect();
+        let tree = state.tree.clone();
         let view = View { segments: segments.clone(), head: state.head, chain: state.chain, tree, checkpoint };
-        let writing = match secrets {
-            None => None,
-            Some((mac_keys, signer)) => {
-                index.set_versions(&state.stream_versions);
+        let writing = match (secrets, index) {
+            (Some((mac_keys, signer)), Some(index)) => {
+                let shelf = index.shelf().clone();
+                let edge = Edge::of(&state, index.streams());
                 let writer = Mutex::new(Writer::new(options, &segments, edge, index)?);
                 let (inbox, signing) = (Inbox::default(), Signing::default());
-                Some(Writing { mac_keys, signer, writer, inbox, signing, sealing: Mutex::new(()) })
+                Some(Writing { mac_keys, signer, shelf, writer, inbox, signing })
             }
+            _ => None,
         };
         Ok(Some(Self { id: id.clone(), files, verifier, view: RwLock::new(view), nodes, writing }))
     }
@@ -252,41 +263,14 @@ pub(crate) fn start_state(verifier: &LogVerifier, signed: &SignedCheckpoint) -> 
     Continuity::new(verifier.origin()).promised(signed.checkpoint.size, signed.checkpoint.root)
 }
 
-fn scan_into_index(
-    files: &LogFiles,
-    verifier: &LogVerifier,
-    signed: &SignedCheckpoint,
-) -> Result<(Index, Scan), Error> {
-    let mut index = Index::default();
-    let scan = files.scan(
-        start_state(verifier, signed),
-        signed.checkpoint.size,
-        |entry| entry.stream_version == 1,
-        &mut |entries, found| {
-            for entry in entries {
-                if !index.insert(entry.identity, entry.position) {
-                    let found_twice = Mismatch::new(0, "an event not recorded before", "a repeat of an identity");
-                    return Err(found.entries_site.damage(Some(entry.position.get()), found.entries_at, found_twice));
-                }
-            }
-            for record in &found.records {
-                let stream = cairn_schemas::StoredPayload::decode(record.record.bytes)?.stream;
-                if !index.insert_stream(stream, record.entry.stream.0) {
-                    let named_twice = Mismatch::new(0, "a stream not named before", "a repeat of its name");
-                    return Err(record.site.damage(Some(record.entry.position.get()), record.at, named_twice));
-                }
-            }
-            Ok(())
-        },
-    )?;
-    Ok((index, scan))
-}
-
-fn live(scanned: ScannedSegment) -> Arc<LiveSegment> {
+fn live(scanned: ScannedSegment, caches: &Arc<Caches>) -> Arc<LiveSegment> {
     Arc::new(match scanned.segment {
-        Segment::Sealed(sealed) => LiveSegment::Sealed(sealed),
-        Segment::Frames(file) => {
-            LiveSegment::Frames { file, frames: RwLock::new(scanned.frames), start: scanned.start }
-        }
+        Segment::Sealed(slot) => LiveSegment::Sealed(slot),
+        Segment::Frames(file) => LiveSegment::Frames {
+            file,
+            frames: RwLock::new(scanned.frames),
+            start: scanned.start.expect("files of frames are always read"),
+            owner: Owner::new(caches),
+        },
     })
 }

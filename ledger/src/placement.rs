@@ -8,12 +8,11 @@ use crate::entry::{Entry, Identity, StreamNumber};
 use crate::error::Error;
 use crate::event::{Prepared, PreparedBatch};
 use crate::frame::{FrameHeader, HEADER_BYTES, end_frame};
-use crate::index::{Index, StreamState, TakeAsIs};
+use crate::index::{Index, MacMap, StreamKey, StreamState};
 use crate::segment::frames::FrameAt;
 use crate::tree::Tree;
 use cairn_schemas::{Blake3, Position, Sha256, Timestamp};
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 
 /// A frame takes in the batches that wait together while it is no longer than this. A longer batch goes alone.
 const FRAME_BYTES: usize = 1 << 20;
@@ -51,13 +50,13 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    pub(crate) fn of(state: &Continuity) -> Self {
+    pub(crate) fn of(state: &Continuity, streams: u64) -> Self {
         Self {
             head: state.head,
             recorded_at_micros: state.recorded_at_micros,
             chain: state.chain,
             tree: state.tree.clone(),
-            streams: state.stream_versions.len() as u64,
+            streams,
         }
     }
 }
@@ -71,10 +70,10 @@ pub(crate) struct Group<'a> {
     pub(crate) edge: Edge,
     /// Roots over the bundles of 256 entries that the group completes.
     pub(crate) bundle_roots: Vec<Sha256>,
-    identities: HashMap<Identity, (Appended, [u8; 32]), BuildHasherDefault<TakeAsIs>>,
+    identities: MacMap<Identity, (Appended, [u8; 32])>,
     /// Streams that the group looked up, by name; each with its state after what was placed so far.
     slots: HashMap<&'a str, usize>,
-    streams: Vec<(&'a str, StreamState)>,
+    streams: Vec<(StreamKey, StreamState)>,
     /// The frame that is being filled.
     entries: Vec<u8>,
     events: Vec<&'a Prepared>,
@@ -94,7 +93,7 @@ impl<'a> Group<'a> {
             bytes: buffer,
             frames: Vec::new(),
             bundle_roots: Vec::new(),
-            identities: HashMap::default(),
+            identities: MacMap::default(),
             slots: HashMap::new(),
             streams: Vec::new(),
             entries: Vec::new(),
@@ -156,7 +155,7 @@ impl<'a> Group<'a> {
         if let Some((appended, content_mac)) = self.identities.get(&event.identity) {
             return Ok(Some(First { appended: *appended, same_content: *content_mac == event.content_mac }));
         }
-        index.position(&event.identity).map(|position| lookup(position, event)).transpose()
+        index.position(&event.identity)?.map(|position| lookup(position, event)).transpose()
     }
 
     /// Which of the group's streams bears this name.
@@ -165,7 +164,8 @@ impl<'a> Group<'a> {
             return Ok(*slot);
         }
         let slot = self.streams.len();
-        self.streams.push((name, index.stream(name).unwrap_or_default()));
+        let key = index.key(name);
+        self.streams.push((key, index.stream(&key)?.unwrap_or_default()));
         self.slots.insert(name, slot);
         Ok(slot)
     }
@@ -272,12 +272,8 @@ impl<'a> Group<'a> {
 
     /// Puts what became durable into the index.
     pub(crate) fn absorb_into(&self, index: &mut Index) {
-        for (identity, (appended, _)) in &self.identities {
-            index.insert(*identity, appended.position);
-        }
-        for (name, state) in self.streams.iter().filter(|(_, state)| state.number > 0) {
-            index.set_stream(name, *state);
-        }
+        let identities = self.identities.iter().map(|(identity, (appended, _))| (*identity, appended.position));
+        index.absorb(identities, self.streams.iter().copied().filter(|(_, state)| state.number > 0));
     }
 }
 

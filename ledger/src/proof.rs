@@ -5,11 +5,12 @@
 pub(crate) mod prove;
 
 use crate::checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::tree::{leaf_hash, node_hash};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use cairn_schemas::Sha256;
+use cairn_schemas::{Blake3, Position, Sha256, Timestamp, TypeCode};
 use std::ops::Range;
 
 const PROOF_LINE: &str = "c2sp.org/tlog-proof@v1";
@@ -36,6 +37,14 @@ pub struct ConsistencyProof {
     pub path: Vec<Sha256>,
     /// The newer checkpoint, a signed note.
     pub note: String,
+}
+
+/// The roots of two trees and the hashes that prove one the beginning of the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consistency {
+    pub old_root: Sha256,
+    pub new_root: Sha256,
+    pub path: Vec<Sha256>,
 }
 
 impl InclusionProof {
@@ -81,6 +90,32 @@ impl InclusionProof {
         let Checkpoint { size, root, .. } = &signed.checkpoint;
         verify_inclusion(&leaf_hash(entry), self.index, *size, &self.path, root)?;
         Ok(signed)
+    }
+}
+
+/// What an entry says, for people who hold a proof of it. Its bytes are what is proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryFacts {
+    pub position: Position,
+    pub recorded_at: Timestamp,
+    pub event_type: TypeCode,
+    pub stream_version: u64,
+    pub payload_bytes: u32,
+    /// What salt and payload must hash to, as `docs/format.md` has it.
+    pub commitment: Blake3,
+}
+
+impl EntryFacts {
+    /// Decodes an entry that must stand at `index`.
+    pub fn decode(index: u64, entry: &[u8]) -> Result<Self, Error> {
+        let entry = Entry::decode(entry).map_err(|m| {
+            wrong(format!("the entry has {} at its byte {} where {} was expected", m.found, m.at, m.expected))
+        })?;
+        if entry.position.get() - 1 != index {
+            return Err(wrong(format!("the entry is that of position {}, the proof of {index}+1", entry.position)));
+        }
+        let Entry { position, recorded_at, event_type, stream_version, payload_bytes, commitment, .. } = entry;
+        Ok(Self { position, recorded_at, event_type, stream_version, payload_bytes, commitment })
     }
 }
 

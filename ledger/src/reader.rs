@@ -4,13 +4,13 @@ use crate::bundle::{self, BUNDLE_ENTRIES, Entries};
 use crate::checkpoint::SignedCheckpoint;
 use crate::entry::{self, Entry};
 use crate::error::{Error, Mismatch};
-use crate::frame::Frame;
-use crate::payload::{Record, RecordKind};
-use crate::redact::form;
+use crate::frame::{Frame, FrameHeader};
+use crate::lru::Owner;
+use crate::payload::{REDACTED_BY, Record, RecordKind, Records};
 use crate::scan::check_record;
 use crate::segment::frames::{FrameAt, FramesFile};
 use crate::segment::writer::SegmentStart;
-use crate::segment::{FoundRecord, Sealed, found_records};
+use crate::segment::{FoundRecord, Sealed, SealedSlot};
 use crate::site::Site;
 use crate::tree::Tree;
 use cairn_schemas::{Blake3, Event, Position, Recorded, StoredPayload};
@@ -22,15 +22,15 @@ const READ_BYTES_MAX: usize = 16 << 20;
 
 /// A segment as readers hold it.
 pub(crate) enum LiveSegment {
-    Frames { file: FramesFile, frames: RwLock<Vec<FrameAt>>, start: SegmentStart },
-    Sealed(Box<Sealed>),
+    Frames { file: FramesFile, frames: RwLock<Vec<FrameAt>>, start: SegmentStart, owner: Owner },
+    Sealed(SealedSlot),
 }
 
 impl LiveSegment {
     pub(crate) fn first(&self) -> u64 {
         match self {
             LiveSegment::Frames { file, .. } => file.first,
-            LiveSegment::Sealed(sealed) => sealed.entries.footer.first,
+            LiveSegment::Sealed(slot) => slot.first(),
         }
     }
 }
@@ -112,11 +112,11 @@ pub(crate) fn bundle_entries(view: &RwLock<View>, number: u64, width: usize) -> 
         };
         let begun = position;
         match &*segment {
-            LiveSegment::Sealed(sealed) => {
+            LiveSegment::Sealed(slot) => {
+                let sealed = slot.open()?;
                 let entries = &sealed.entries;
                 let index = entries.bundle_index(position);
-                let (offset, bytes) =
-                    entries.bundle(&*entries.file()?, index).map_err(|fault| sealed.explain(fault))?;
+                let (offset, bytes) = entries.bundle(index).map_err(|fault| sealed.explain(fault))?;
                 take(&mut position, &entries.site, offset, &bytes, begun - entries.bundle_first(index))?;
             }
             LiveSegment::Frames { file, frames, .. } => {
@@ -128,8 +128,8 @@ pub(crate) fn bundle_entries(view: &RwLock<View>, number: u64, width: usize) -> 
         if position == begun {
             let at = segment.first();
             let site = match &*segment {
-                LiveSegment::Sealed(sealed) => &sealed.entries.site,
-                LiveSegment::Frames { file, .. } => &file.site,
+                LiveSegment::Sealed(slot) => slot.open()?.entries.site.clone(),
+                LiveSegment::Frames { file, .. } => file.site.clone(),
             };
             let mismatch = Mismatch::new(0, format!("position {position}"), format!("none in the segment from {at}"));
             return Err(site.damage(Some(position), 0, mismatch));
@@ -146,12 +146,13 @@ fn frame_of(frames: &RwLock<Vec<FrameAt>>, position: u64) -> FrameAt {
 }
 
 fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
-    if record.kind == RecordKind::Replacement {
-        return form::recorded(entry, record);
-    }
-    let stored = StoredPayload::decode(record.bytes)?;
+    let mut stored = StoredPayload::decode(record.bytes)?;
+    let redacted_by = match record.kind {
+        RecordKind::Replacement => stored.extensions.remove(REDACTED_BY),
+        RecordKind::Original => None,
+    };
     Ok(Recorded {
-        redacted_by: None,
+        redacted_by,
         position: entry.position,
         recorded_at: entry.recorded_at,
         stream_version: entry.stream_version,
@@ -171,13 +172,13 @@ fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
 }
 
 /// Walks from a position towards the head. Locks are held only while places are looked up, never while reading.
-pub(crate) fn walk(view: &RwLock<View>, from: u64, each: Each<'_>) -> Result<(), Error> {
+fn walk(view: &RwLock<View>, from: u64, each: Each<'_>) -> Result<(), Error> {
     let mut position = from;
     loop {
         let Some((segment, end)) = view.read().segment(position) else { return Ok(()) };
         let more = match &*segment {
-            LiveSegment::Frames { file, frames, .. } => walk_frames(file, frames, position, end, each)?,
-            LiveSegment::Sealed(sealed) => walk_sealed(sealed, position, end, each)?,
+            LiveSegment::Frames { file, frames, owner, .. } => walk_frames(file, frames, owner, position, end, each)?,
+            LiveSegment::Sealed(slot) => walk_sealed(&*slot.open()?, position, end, each)?,
         };
         if !more {
             return Ok(());
@@ -186,29 +187,73 @@ pub(crate) fn walk(view: &RwLock<View>, from: u64, each: Each<'_>) -> Result<(),
     }
 }
 
+/// A frame that was read and checked, with the place of each entry and record in it.
+pub(crate) struct DecodedFrame {
+    bytes: Vec<u8>,
+    /// Offsets of each entry, after its length, and of its record.
+    places: Vec<(u32, u32)>,
+}
+
+impl DecodedFrame {
+    fn read(file: &FramesFile, at: FrameAt) -> Result<Self, Error> {
+        let bytes = file.read(at)?;
+        let damage = |m| file.site.damage(Some(at.first), at.offset, m);
+        let header = FrameHeader::decode(&bytes).map_err(damage)?;
+        let frame = Frame::split(header, &bytes).map_err(damage)?;
+        let (entries_at, records_at) = (frame.header.entries_at(), frame.header.payloads_at());
+        let entries = Entries::new(frame.entries).map(|item| item.map(|(at, _)| (entries_at + at + 2) as u32));
+        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(damage)?;
+        let records = Records::new(frame.payloads).map(|item| item.map(|(at, _)| (records_at + at) as u32));
+        let records = records.collect::<Result<Vec<_>, _>>().map_err(damage)?;
+        let (count, found) = (frame.header.count as usize, (entries.len(), records.len()));
+        if found != (count, count) {
+            return Err(damage(Mismatch::new(12, format!("{count} entries and payloads"), format!("{found:?}"))));
+        }
+        Ok(Self { places: entries.into_iter().zip(records).collect(), bytes })
+    }
+
+    /// An entry and its record, each checked, and the record's offset.
+    fn get(&self, index: usize, position: u64) -> Result<(Entry, usize, Record<'_>), Mismatch> {
+        let (entry_at, record_at) = self.places[index];
+        let (entry_at, record_at) = (entry_at as usize, record_at as usize);
+        let length = u16::from_be_bytes([self.bytes[entry_at - 2], self.bytes[entry_at - 1]]);
+        let raw = &self.bytes[entry_at..][..usize::from(length)];
+        let entry = entry::decode_at(position, raw).map_err(|m| m.shifted(entry_at))?;
+        let (_, record) = Records::new(&self.bytes[record_at..]).next().expect("read() found a record here")?;
+        Ok((entry, record_at, record))
+    }
+}
+
 fn walk_frames(
     file: &FramesFile,
     frames: &RwLock<Vec<FrameAt>>,
+    owner: &Owner,
     from: u64,
     end: u64,
     each: Each<'_>,
 ) -> Result<bool, Error> {
-    let mut position = from;
+    let (cache, mut position) = (&owner.caches.frames, from);
     while position < end {
         let at = frame_of(frames, position);
-        let bytes = file.read(at)?;
-        let frame = Frame::decode(&bytes).expect("read() decoded it");
-        for found in found_records(&file.site, at.offset, &frame, |_| true)? {
-            if found.entry.position.get() < position {
-                continue;
-            }
+        let frame = match cache.get(owner.key(at.offset)) {
+            Some(frame) => frame,
+            None => Arc::new(DecodedFrame::read(file, at)?),
+        };
+        let skipped = (position - at.first) as usize;
+        for index in skipped..frame.places.len() {
+            let damage = |m| file.site.damage(Some(position), at.offset, m);
+            let (entry, record_at, record) = frame.get(index, position).map_err(damage)?;
+            let found = FoundRecord { entry, record, site: &file.site, at: at.offset + record_at as u64 };
             check_record(&found)?;
-            position = found.entry.position.get() + 1;
+            position += 1;
             if !each(found.entry, &found.record)? {
+                // Whoever reads on from here need not read and decode the frame again.
+                cache.put(owner.key(at.offset), frame.bytes.len(), frame.clone());
                 return Ok(false);
             }
         }
-        if position < at.first + u64::from(frame.header.count) {
+        cache.remove(owner.key(at.offset));
+        if frame.places.len() <= skipped {
             let mismatch = Mismatch::new(0, format!("position {position}"), "none in its frame");
             return Err(file.site.damage(Some(position), at.offset, mismatch));
         }
@@ -217,20 +262,22 @@ fn walk_frames(
 }
 
 fn walk_sealed(sealed: &Sealed, from: u64, end: u64, each: Each<'_>) -> Result<bool, Error> {
-    let (entries, mut cursor) = (&sealed.entries, sealed.payloads.cursor_or_newer()?);
-    let payloads_site = cursor.site().clone();
-    let file = entries.file()?;
+    let (entries, mut cursor) = (&sealed.entries, sealed.payloads.cursor());
+    if entries.footer.after() != end {
+        let mismatch = Mismatch::new(16, format!("entries up to position {}", end - 1), entries.footer.after() - 1);
+        return Err(entries.site.damage(Some(end.min(entries.footer.after())), entries.footer.body_bytes, mismatch));
+    }
     let mut position = from;
     while position < end {
         let index = entries.bundle_index(position);
-        let (offset, bundle) = entries.bundle(&*file, index).map_err(|fault| sealed.explain(fault))?;
+        let (offset, bundle) = entries.bundle(index).map_err(|fault| sealed.explain(fault))?;
         let skipped = (position - entries.bundle_first(index)) as usize;
         for item in Entries::new(&bundle).skip(skipped) {
             let (at, raw) = item.map_err(|m| entries.site.damage(Some(position), offset, m))?;
             let damage = |m: Mismatch| entries.site.damage(Some(position), offset, m.shifted(at + 2));
             let entry = entry::decode_at(position, raw).map_err(damage)?;
             let (record_at, record) = cursor.get(position).map_err(|fault| sealed.explain(fault))?;
-            let found = FoundRecord { entry, record, site: &payloads_site, at: record_at };
+            let found = FoundRecord { entry, record, site: &sealed.payloads.site, at: record_at };
             check_record(&found)?;
             position += 1;
             if !each(found.entry, &found.record)? {

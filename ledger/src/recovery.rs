@@ -84,7 +84,7 @@ fn append_frames_file(files: &LogFiles, scan: &mut Scan) -> Result<(), Error> {
     let first = scan.state.head + 1;
     let site = files.at(files.layout.segment(first, SegmentPart::Frames));
     let file = create_frames(&*files.disk, site.path())?;
-    let start = SegmentStart { first, chain: scan.state.chain, tree: scan.state.tree.clone() };
+    let start = Some(SegmentStart { first, chain: scan.state.chain, tree: scan.state.tree.clone() });
     let segment = Segment::Frames(FramesFile { site, file, first });
     scan.segments.push(ScannedSegment { segment, frames: Vec::new(), start });
     Ok(())

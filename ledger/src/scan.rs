@@ -4,9 +4,12 @@ use crate::continuity::Continuity;
 use crate::entry::Entry;
 use crate::error::{Error, Mismatch};
 use crate::layout::{LogLayout, SegmentPart};
+use crate::lru::Caches;
 use crate::segment::frames::{Break, FrameAt, FramesFile};
 use crate::segment::writer::SegmentStart;
-use crate::segment::{Files, FoundFrame, FoundRecord, Sealed, Segment, found_records, list};
+use crate::segment::{
+    Files, FoundFrame, FoundRecord, Listing, Sealed, SealedSlot, Segment, Wanted, found_records, list,
+};
 use crate::site::Site;
 use crate::storage::Storage;
 use std::path::Path;
@@ -16,6 +19,7 @@ use std::sync::Arc;
 pub(crate) type EachFrame<'a> = &'a mut dyn FnMut(&[Entry], &FoundFrame<'_>) -> Result<(), Error>;
 
 /// Which log to read.
+#[derive(Clone)]
 pub(crate) struct LogFiles {
     pub(crate) disk: Arc<dyn Storage>,
     /// The ledger's directory, to which findings are relative.
@@ -23,13 +27,15 @@ pub(crate) struct LogFiles {
     pub(crate) layout: LogLayout,
     /// The log's own site, pointing at its folder.
     pub(crate) site: Site,
+    pub(crate) caches: Arc<Caches>,
 }
 
 /// A segment and the frames it holds, where it is a file of frames.
 pub(crate) struct ScannedSegment {
     pub(crate) segment: Segment,
     pub(crate) frames: Vec<FrameAt>,
-    pub(crate) start: SegmentStart,
+    /// `None` where the segment was not read.
+    pub(crate) start: Option<SegmentStart>,
 }
 
 /// What was read.
@@ -41,7 +47,7 @@ pub(crate) struct Scan {
     /// The greatest position that a frame, or the checkpoint, says was durable.
     pub(crate) durable_before: u64,
     pub(crate) temporary: Vec<String>,
-    /// Files that a sealing or a redaction, cut short by a crash, left behind.
+    /// Files that a sealing, cut short by a crash, left behind.
     pub(crate) leftover: Vec<(u64, SegmentPart)>,
 }
 
@@ -55,8 +61,17 @@ pub(crate) struct Tail {
 
 impl LogFiles {
     pub(crate) fn new(disk: Arc<dyn Storage>, root: &Path, log: &str, layout: LogLayout) -> Self {
-        let site = Site::new(log, root, layout.dir.clone());
-        Self { disk, root: root.to_owned(), layout, site }
+        let (site, caches) = (Site::new(log, root, layout.dir.clone()), Arc::default());
+        Self { disk, root: root.to_owned(), layout, site, caches }
+    }
+
+    /// With caches that other logs share.
+    pub(crate) fn sharing(self, caches: &Arc<Caches>) -> Self {
+        Self { caches: caches.clone(), ..self }
+    }
+
+    pub(crate) fn listing(&self) -> Result<Listing, Error> {
+        list(&*self.disk, &self.site, &self.root, &self.layout)
     }
 
     pub(crate) fn at(&self, path: std::path::PathBuf) -> Site {
@@ -68,25 +83,42 @@ impl LogFiles {
     /// `checkpoint_size` is the size of the stored checkpoint: nothing up to it may be missing.
     pub(crate) fn scan(
         &self,
-        mut state: Continuity,
+        state: Continuity,
         checkpoint_size: u64,
-        wanted: fn(&Entry) -> bool,
+        wanted: Wanted<'_>,
         each: EachFrame<'_>,
     ) -> Result<Scan, Error> {
-        let listing = list(&*self.disk, &self.site, &self.root, &self.layout)?;
-        let (mut segments, mut leftover) = (Vec::new(), listing.superseded.clone());
-        let (mut tail, mut durable_before) = (None, checkpoint_size);
+        self.scan_after(0, self.listing()?, state, checkpoint_size, wanted, each)
+    }
+
+    /// Reads the segments after the first `skipped` ones, after which the log is at `state`.
+    pub(crate) fn scan_after(
+        &self,
+        skipped: usize,
+        listing: Listing,
+        mut state: Continuity,
+        checkpoint_size: u64,
+        wanted: Wanted<'_>,
+        each: EachFrame<'_>,
+    ) -> Result<Scan, Error> {
+        let (mut segments, mut leftover) = (Vec::new(), Vec::new());
+        let (mut tail, mut durable_before) = (None, checkpoint_size.max(state.head));
         let last = listing.segments.last().map(|files| files.first);
-        for files in &listing.segments {
+        for (index, files) in listing.segments.iter().enumerate() {
             let (segment, more) = self.open_segment(*files)?;
             leftover.extend(more);
-            self.check_first(files.first, state.head, &segment)?;
-            let start = SegmentStart { first: files.first, chain: state.chain, tree: state.tree.clone() };
             let mut frames = Vec::new();
+            if index < skipped {
+                segments.push(ScannedSegment { segment, frames, start: None });
+                continue;
+            }
+            self.check_first(files.first, state.head, &segment)?;
+            let start = Some(SegmentStart { first: files.first, chain: state.chain, tree: state.tree.clone() });
             match &segment {
-                Segment::Sealed(sealed) => {
+                Segment::Sealed(slot) => {
+                    let sealed = slot.open()?;
                     sealed.walk(wanted, |found| take_frame(&mut state, &found, each))?;
-                    check_chain_after(sealed, &state)?;
+                    check_chain_after(&sealed, &state)?;
                     durable_before = durable_before.max(state.head);
                 }
                 Segment::Frames(file) => {
@@ -95,8 +127,8 @@ impl LogFiles {
                         let (entries, source_offsets) = (frame.entries, frame.source_offsets);
                         check_header(file, at, state.head)?;
                         let records = found_records(&file.site, at.offset, frame, wanted)?;
-                        let found =
-                            FoundFrame { entries, entries_site: &file.site, entries_at, source_offsets, records };
+                        let (segment, entries_site) = (file.first, &file.site);
+                        let found = FoundFrame { segment, entries, entries_site, entries_at, source_offsets, records };
                         frames.push(at);
                         take_frame(&mut state, &found, each)
                     })?;
@@ -119,10 +151,9 @@ impl LogFiles {
     fn open_segment(&self, files: Files) -> Result<(Segment, Vec<(u64, SegmentPart)>), Error> {
         let Files { first, frames, entries, generation } = files;
         let payloads = generation.map(|generation| (first, SegmentPart::Payloads { generation }));
-        if entries && generation.is_some() {
-            let sealed = Sealed::open(&self.disk, &self.site, &self.root, &self.layout, files)?;
+        if files.is_sealed() {
             let leftover = frames.then_some((first, SegmentPart::Frames));
-            return Ok((Segment::Sealed(Box::new(sealed)), leftover.into_iter().collect()));
+            return Ok((Segment::Sealed(SealedSlot::new(self, files)), leftover.into_iter().collect()));
         }
         if frames && !entries {
             let site = self.at(self.layout.segment(first, SegmentPart::Frames));
@@ -135,10 +166,11 @@ impl LogFiles {
     }
 
     fn check_first(&self, first: u64, head: u64, segment: &Segment) -> Result<(), Error> {
-        let site = match segment {
-            Segment::Frames(file) => &file.site,
-            Segment::Sealed(sealed) => &sealed.entries.site,
+        let part = match segment {
+            Segment::Frames(_) => SegmentPart::Frames,
+            Segment::Sealed(_) => SegmentPart::Entries,
         };
+        let site = self.at(self.layout.segment(first, part));
         match first == head + 1 {
             true => Ok(()),
             false => {
@@ -165,7 +197,10 @@ impl LogFiles {
                 let whole = file.file.bytes().map_err(file.site.io("measuring"))?;
                 (file.site.clone(), tail.map_or(whole, |tail| tail.end))
             }
-            Some(Segment::Sealed(sealed)) => (sealed.entries.site.clone(), sealed.entries.footer.body_bytes),
+            Some(Segment::Sealed(slot)) => {
+                let sealed = slot.open()?;
+                (sealed.entries.site.clone(), sealed.entries.footer.body_bytes)
+            }
         };
         let expected = format!("entries up to position {checkpoint_size}, which the checkpoint covers");
         Err(site.damage(Some(head + 1), offset, Mismatch::new(0, expected, format!("the end after position {head}"))))

@@ -3,24 +3,28 @@
 pub(crate) mod entries;
 pub(crate) mod frames;
 mod locate;
-mod object;
+pub(crate) mod object;
 pub(crate) mod payloads;
 pub(crate) mod payloads_writer;
+mod slot;
 pub(crate) mod writer;
 
 use crate::bundle::Entries;
 use crate::entry::Entry;
 use crate::error::{Error, Mismatch};
 use crate::layout::{LogLayout, SegmentPart};
-use crate::payload::{Record, RecordKind, Records};
+use crate::lru::Owner;
+use crate::payload::{Record, Records};
+use crate::scan::LogFiles;
 use crate::site::Site;
 use crate::storage::{Storage, TEMPORARY_SUFFIX};
 use entries::SealedEntries;
 use frames::FramesFile;
 use payloads::SealedPayloads;
+pub(crate) use slot::SealedSlot;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::Weak;
 
 /// A segment whose objects are immutable.
 pub(crate) struct Sealed {
@@ -30,11 +34,16 @@ pub(crate) struct Sealed {
 
 pub(crate) enum Segment {
     Frames(FramesFile),
-    Sealed(Box<Sealed>),
+    Sealed(SealedSlot),
 }
+
+/// Chooses the entries whose payload records are read and checked.
+pub(crate) type Wanted<'a> = &'a mut dyn FnMut(&Entry) -> bool;
 
 /// A whole frame as it was found, and the records of those entries that were asked for.
 pub(crate) struct FoundFrame<'a> {
+    /// First position of its segment.
+    pub(crate) segment: u64,
     pub(crate) entries: &'a [u8],
     /// Where `entries` stands.
     pub(crate) entries_site: &'a Site,
@@ -52,17 +61,12 @@ pub(crate) struct FoundRecord<'a> {
 }
 
 impl Sealed {
-    pub(crate) fn open(
-        disk: &Arc<dyn Storage>,
-        site: &Site,
-        root: &Path,
-        log: &LogLayout,
-        files: Files,
-    ) -> Result<Self, Error> {
+    /// `owner` is whom its cached blocks belong to, while there is one.
+    pub(crate) fn open(log: &LogFiles, files: Files, owner: Weak<Owner>) -> Result<Self, Error> {
         let (first, generation) = (files.first, files.generation.expect("sealed segments have payloads"));
-        let at = |part| site.file(root, log.segment(first, part));
-        let entries = SealedEntries::open(disk.clone(), at(SegmentPart::Entries))?;
-        let payloads = SealedPayloads::open(disk.clone(), at(SegmentPart::Payloads { generation }))?;
+        let at = |part| log.at(log.layout.segment(first, part));
+        let entries = SealedEntries::open(&*log.disk, at(SegmentPart::Entries))?;
+        let payloads = SealedPayloads::open(&*log.disk, owner, at(SegmentPart::Payloads { generation }))?;
         let promised = (first, entries.footer.count, generation);
         let found = (entries.footer.first, payloads.footer.count, payloads.footer.generation);
         if promised != found || payloads.footer.first != first {
@@ -76,10 +80,10 @@ impl Sealed {
     /// Hands out every frame; `wanted` chooses whose records are read.
     pub(crate) fn walk(
         &self,
-        wanted: fn(&Entry) -> bool,
+        wanted: Wanted<'_>,
         mut each: impl FnMut(FoundFrame<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut cursor = self.payloads.cursor()?;
+        let mut cursor = self.payloads.cursor();
         let last_frame_at = self.entries.footer.body_bytes;
         let walked = self.entries.walk(|entries_at, entries| {
             let (mut bytes, mut places) = (Vec::new(), Vec::new());
@@ -103,7 +107,8 @@ impl Sealed {
             let records = records.collect();
             let is_last = entries_at + entries.len() as u64 == last_frame_at;
             let source_offsets = if is_last { &self.entries.footer.source_offsets[..] } else { &[] };
-            each(FoundFrame { entries, entries_site: &self.entries.site, entries_at, source_offsets, records })?;
+            let (segment, entries_site) = (self.entries.footer.first, &self.entries.site);
+            each(FoundFrame { segment, entries, entries_site, entries_at, source_offsets, records })?;
             Ok(())
         });
         walked.map_err(|fault| self.explain(fault))
@@ -127,7 +132,7 @@ pub(crate) fn found_records<'a>(
     site: &'a Site,
     frame_at: u64,
     frame: &crate::frame::Frame<'a>,
-    wanted: fn(&Entry) -> bool,
+    wanted: Wanted<'_>,
 ) -> Result<Vec<FoundRecord<'a>>, Error> {
     let (entries_at, records_at) =
         (frame_at + frame.header.entries_at() as u64, frame_at + frame.header.payloads_at() as u64);
@@ -143,10 +148,6 @@ pub(crate) fn found_records<'a>(
         let (entry_at, raw) = entry.map_err(|m| site.damage(position, entries_at, m))?;
         let entry = Entry::decode(raw).map_err(|m| site.damage(position, entries_at + entry_at as u64 + 2, m))?;
         count += 1;
-        if record.kind != RecordKind::Original {
-            let mismatch = Mismatch::new(0, "payload kind 0 in a file of frames", record.kind as u8);
-            return Err(site.damage(Some(entry.position.get()), at, mismatch));
-        }
         if wanted(&entry) {
             found.push(FoundRecord { entry, record, site, at });
         }
@@ -170,14 +171,19 @@ pub(crate) struct Files {
     pub(crate) generation: Option<u32>,
 }
 
+impl Files {
+    /// Payloads are published before entries: where both stand, they count.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.entries && self.generation.is_some()
+    }
+}
+
 /// What stands in a log's segments folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {
     /// By first position.
     pub(crate) segments: Vec<Files>,
     pub(crate) temporary: Vec<String>,
-    /// Payloads of which a later generation stands beside them.
-    pub(crate) superseded: Vec<(u64, SegmentPart)>,
 }
 
 /// Lists a log's segments; a name that is none of ours is damage.
@@ -185,7 +191,6 @@ pub(crate) fn list(disk: &dyn Storage, site: &Site, root: &Path, log: &LogLayout
     let folder = site.file(root, log.segments());
     let names = disk.list(folder.path()).map_err(folder.io("listing"))?;
     let (mut segments, mut temporary) = (BTreeMap::<u64, Files>::new(), Vec::new());
-    let mut superseded = Vec::new();
     for name in names {
         let Some((first, part)) = SegmentPart::parse(&name) else {
             if name.ends_with(TEMPORARY_SUFFIX) {
@@ -199,12 +204,8 @@ pub(crate) fn list(disk: &dyn Storage, site: &Site, root: &Path, log: &LogLayout
         match part {
             SegmentPart::Frames => files.frames = true,
             SegmentPart::Entries => files.entries = true,
-            SegmentPart::Payloads { generation } => {
-                let (older, newer) = (files.generation.min(Some(generation)), files.generation.max(Some(generation)));
-                superseded.extend(older.map(|generation| (first, SegmentPart::Payloads { generation })));
-                files.generation = newer;
-            }
+            SegmentPart::Payloads { generation } => files.generation = files.generation.max(Some(generation)),
         }
     }
-    Ok(Listing { segments: segments.into_values().collect(), temporary, superseded })
+    Ok(Listing { segments: segments.into_values().collect(), temporary })
 }

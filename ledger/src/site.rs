@@ -23,11 +23,6 @@ impl Site {
     pub(crate) fn file(&self, root: &Path, path: PathBuf) -> Self {
         Self::new(&self.log, root, path)
     }
-    /// Another file of the same folder.
-    pub(crate) fn beside(&self, name: &str) -> Self {
-        let (shown, path) = (self.shown.with_file_name(name), self.path.with_file_name(name));
-        Self { log: self.log.clone(), shown, path }
-    }
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

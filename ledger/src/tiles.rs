@@ -5,7 +5,6 @@ use crate::checkpoint::SignedCheckpoint;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::log::Log;
-use crate::reader::bundle_entries;
 use crate::tree::BUNDLE_LEVEL;
 use cairn_schemas::TenantId;
 use std::fmt;
@@ -107,10 +106,10 @@ impl Log {
         }
         let width = path.width as usize;
         match path.tile {
-            Tile::Entries => bundle_entries(&self.view, path.number, width),
+            Tile::Entries => Ok(self.bundle(path.number, width)?.entries(width).to_vec()),
             Tile::Hashes { level: 0 } => {
-                let leaves = self.leaves(path.number, width)?;
-                Ok(leaves[..width].iter().flat_map(|leaf| *leaf.as_bytes()).collect())
+                let bundle = self.bundle(path.number, width)?;
+                Ok(bundle.leaves()[..width].iter().flat_map(|leaf| *leaf.as_bytes()).collect())
             }
             Tile::Hashes { level } => {
                 let first = path.number * WIDTH_MAX;

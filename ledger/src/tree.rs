@@ -70,6 +70,7 @@ pub(crate) fn empty_root() -> Sha256 {
 }
 
 /// RFC 6962 `MTH` over leaf hashes.
+#[cfg(test)]
 pub(crate) fn root_of(leaves: &[Sha256]) -> Sha256 {
     let mut tree = Tree::default();
     for leaf in leaves {

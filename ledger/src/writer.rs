@@ -5,6 +5,7 @@ use crate::event::PreparedBatch;
 use crate::index::Index;
 use crate::layout::SegmentPart;
 use crate::log::Log;
+use crate::lru::Owner;
 use crate::options::Options;
 use crate::payload::MacKeys;
 use crate::placement::{Appended, Edge, Group};
@@ -123,14 +124,6 @@ impl Writer {
         view.tree.clone_from(&self.edge.tree);
     }
 
-    /// Begins a new frames file, if the present one holds a position up to `last`.
-    pub(crate) fn rotate_past(&mut self, log: &Log, last: u64) -> Result<(), GroupFailure> {
-        match self.active.first() <= last.min(self.edge.head) {
-            true => self.rotate(log),
-            false => Ok(()),
-        }
-    }
-
     /// Begins a new frames file. What was written so far is durable, so the old one is ready to be sealed.
     fn rotate(&mut self, log: &Log) -> Result<(), GroupFailure> {
         let first = self.edge.head + 1;
@@ -142,7 +135,9 @@ impl Writer {
         };
         let start = SegmentStart { first, chain: self.edge.chain, tree: self.edge.tree.clone() };
         let file = FramesFile { site, file, first };
-        self.active = Arc::new(LiveSegment::Frames { file, frames: RwLock::new(Vec::new()), start });
+        self.index.rotate(first, self.edge.chain);
+        let (frames, owner) = (RwLock::new(Vec::new()), Owner::new(&log.files.caches));
+        self.active = Arc::new(LiveSegment::Frames { file, frames, start, owner });
         self.end = 0;
         log.view.write().segments.push(self.active.clone());
         Ok(())

@@ -56,6 +56,9 @@ fn router(app: App, schema: CairnSchema) -> Router {
         .route("/v1/events", post(events::append).get(events::list))
         // proofs
         .route("/log/{tenant}/checkpoint", get(log::checkpoint))
+        .route("/log/{tenant}/tile/{*path}", get(log::tile))
+        .route("/log/{tenant}/proof/{position}", get(log::proof))
+        .route("/log/{tenant}/consistency", get(log::consistency))
         // questions
         .route("/graphql", post(graphql::http::execute).get(graphql::http::page))
         .route("/graphql/ws", get(graphql::http::socket))
@@ -78,8 +81,8 @@ fn router(app: App, schema: CairnSchema) -> Router {
 async fn no_route(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
     Problem::not_found(format!(
-        "there is no route {path}; there are /v1/events, /v1/inference/chat, /graphql, /log/<tenant>/checkpoint, /healthz, \
-         /readyz and /metrics"
+        "there is no route {path}; there are /v1/events, /v1/inference/chat, /graphql, \
+         /log/<tenant>/{{checkpoint,tile,proof,consistency}}, /healthz, /readyz and /metrics"
     ))
 }
 

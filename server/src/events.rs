@@ -2,9 +2,11 @@
 
 use crate::cursor;
 use crate::filter::Filter;
+use crate::log;
 use crate::problem::{Kind, Problem};
 use crate::state::{App, READ_EVENTS_MAX};
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -40,8 +42,27 @@ const DEADLINE_SECONDS_MAX: u64 = 300;
 /// `<stream>=<version>`, percent-encoded: a stream that the batch rests on without writing to it. May be repeated.
 const EXPECT_HEADER: &str = "cairn-expect";
 
+/// What a producer may ask of an append.
+#[derive(Deserialize)]
+pub(crate) struct AppendQuery {
+    /// Whether the answer carries each event's inclusion proof and the signed checkpoint that it leads to.
+    #[serde(default)]
+    proof: bool,
+}
+
 /// Records one event or a batch. 201 where anything was new, 200 where everything was known already.
-pub(crate) async fn append(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn append(
+    State(app): State<App>,
+    query: Result<Query<AppendQuery>, QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Query(AppendQuery { proof }) = match query {
+        Ok(query) => query,
+        Err(e) => {
+            let problem = Problem::malformed(format!("{}; ask ?proof=true or ?proof=false", e.body_text()));
+            return Err(drained(request, problem).await);
+        }
+    };
     let begun = match begin(request.headers()) {
         Ok(begun) => app.begin_append(announced_bytes(&request), begun.deadline).await.map(|room| (room, begun)),
         Err(problem) => Err(problem),
@@ -59,7 +80,11 @@ pub(crate) async fn append(State(app): State<App>, request: Request) -> Result<R
     let appended = app.append(Batch { events, expectations }, deadline).await?;
     let fresh = appended.iter().any(|one| !one.duplicate);
     let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, axum::Json(receipt(&named, &appended))).into_response())
+    let mut receipt = receipt(&named, &appended);
+    if proof {
+        add_proofs(&app, &mut receipt, &appended).await?;
+    }
+    Ok((status, axum::Json(receipt)).into_response())
 }
 
 /// What a producer is told: for each event its position, whether it was known, and where a reader goes on after all.
@@ -123,6 +148,17 @@ fn announced_bytes(request: &Request) -> usize {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     length.unwrap_or(BATCH_BYTES_MAX).min(BATCH_BYTES_MAX)
+}
+
+/// Adds the checkpoint that covers all events, and to each event its proof.
+async fn add_proofs(app: &App, receipt: &mut serde_json::Value, appended: &[Appended]) -> Result<(), Problem> {
+    let positions = appended.iter().map(|one| one.position).collect();
+    let (proofs, signed) = log::proofs(app, positions).await?;
+    for (event, proof) in receipt["events"].as_array_mut().into_iter().flatten().zip(&proofs) {
+        event["proof"] = log::proof_json(proof);
+    }
+    receipt["checkpoint"] = signed.note.into();
+    Ok(())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -202,7 +202,11 @@ impl From<LedgerError> for Problem {
                 .with("actual_version", actual),
             LedgerError::TooManyExpectations { .. } => Problem::new(Kind::MalformedEvent, detail),
             LedgerError::ReadOnly => Problem::new(Kind::Unavailable, detail),
-            LedgerError::NoLog { .. } | LedgerError::NoArtifact { .. } => Problem::not_found(detail),
+            LedgerError::NoLog { .. }
+            | LedgerError::NoArtifact { .. }
+            | LedgerError::NotCovered { .. }
+            | LedgerError::NoTile { .. } => Problem::not_found(detail),
+            LedgerError::Proof { .. } => Problem::malformed(detail),
             LedgerError::Damaged(_) => Problem::new(Kind::Damaged, detail),
             _ => Problem::internal(detail),
         }

@@ -1,11 +1,12 @@
-//! `cairn log`: print events, from a position on, and follow.
+//! `cairn log`: print events, from a position on, and follow; `cairn log export-tiles`: the log for outside verifiers.
 
-use super::{Outcome, done};
+use super::{Outcome, done, print_json};
 use crate::Globals;
 use cairn_ledger::Ledger;
 use cairn_processors::Cancel;
 use cairn_schemas::{Event, Position, Recorded, TenantId};
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const PAGE_EVENTS: usize = 512;
@@ -13,7 +14,10 @@ const PAGE_EVENTS: usize = 512;
 const POLL: Duration = Duration::from_millis(250);
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// First position.
     #[arg(long, default_value = "1", value_name = "N")]
     from: Position,
@@ -25,10 +29,49 @@ pub(crate) struct Args {
     event_type: Option<String>,
 }
 
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Write the log as static tiles, entry bundles and a signed checkpoint (C2SP tlog-tiles), or bring them up to date.
+    ExportTiles(ExportTiles),
+}
+
+#[derive(clap::Args)]
+struct ExportTiles {
+    /// An absent or empty folder, or an earlier export of this log.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    #[arg(long, default_value_t, value_name = "T")]
+    tenant: TenantId,
+}
+
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     if !globals.data.is_dir() {
         return Err(cairn_processors::Error::NoData { path: globals.data.clone() }.into());
     }
+    match &args.action {
+        Some(Action::ExportTiles(to)) => export_tiles(globals, to),
+        None => print(globals, args),
+    }
+}
+
+fn export_tiles(globals: &Globals, to: &ExportTiles) -> Outcome {
+    let ledger = Ledger::open_read_only(&globals.data)?;
+    let signed = cairn_ledger::export_tiles(&ledger, &to.tenant, &to.dir)?;
+    let key = ledger.verifier_key(&to.tenant).expect("a log that was exported has a key");
+    if globals.json {
+        print_json(&serde_json::json!({
+            "to": to.dir, "origin": signed.checkpoint.origin, "size": signed.checkpoint.size,
+            "root": signed.checkpoint.root, "verifier_key": key,
+        }));
+    } else {
+        say!("{} events of {} written to {}", signed.checkpoint.size, signed.checkpoint.origin, to.dir.display());
+        say!("  root {}", signed.checkpoint.root);
+        say!("  signed by {key}");
+    }
+    done()
+}
+
+fn print(globals: &Globals, args: &Args) -> Outcome {
     let tenant = TenantId::default();
     let cancel = Cancel::default();
     let mut next = args.from;

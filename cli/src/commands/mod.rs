@@ -9,6 +9,8 @@ pub(crate) mod export;
 pub(crate) mod init;
 pub(crate) mod lineage;
 pub(crate) mod log;
+pub(crate) mod proof;
+pub(crate) mod prove;
 pub(crate) mod rebuild;
 pub(crate) mod reproduce;
 pub(crate) mod run;

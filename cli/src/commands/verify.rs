@@ -1,4 +1,4 @@
-//! `cairn verify [DIR]`: check every stored byte of the ledger, or of an exported bundle.
+//! `cairn verify [DIR|FILE]`: check every stored byte of the ledger, of an exported bundle, or a proof.
 
 use super::{Outcome, done, print_json};
 use crate::{Globals, exit};
@@ -13,9 +13,15 @@ const ABSENT_SHOWN: usize = 10;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// An exported bundle, or a data directory; the data directory by default.
-    #[arg(value_name = "DIR")]
+    /// An exported bundle, a data directory (the one given with --data by default), or a file that `cairn prove` wrote.
+    #[arg(value_name = "DIR|FILE")]
     dir: Option<PathBuf>,
+    /// Whose signature a proof or a bundle must bear: the log's verifier key as its owner published it.
+    #[arg(long, value_name = "VERIFIER_KEY")]
+    key: Option<String>,
+    /// The older checkpoint that a proof of consistency begins at.
+    #[arg(long, value_name = "CHECKPOINT")]
+    since: Option<PathBuf>,
     /// Leave the artifacts out.
     #[arg(long)]
     no_artifacts: bool,
@@ -23,11 +29,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     let dir = args.dir.as_ref().unwrap_or(&globals.data);
+    if dir.is_file() {
+        return super::proof::verify(globals, dir, args.key.as_deref(), args.since.as_ref());
+    }
     if !dir.is_dir() {
-        return Err(exit::not_found(format!("{} is no folder; name a data directory or a bundle", dir.display())));
+        let what = "name a data directory, a bundle or a proof";
+        return Err(exit::not_found(format!("there is no {}; {what}", dir.display())));
     }
     if cairn_ledger::looks_like_bundle(dir) {
-        return bundle(globals, dir);
+        return bundle(globals, dir, args.key.as_deref());
     }
     let options = VerifyOptions { artifacts: !args.no_artifacts, ..VerifyOptions::default() };
     let report = cairn_ledger::verify(dir, &options)?;
@@ -44,7 +54,7 @@ fn lost(report: &VerifyReport) -> bool {
     report.absent.iter().any(|absent| absent.source.starts_with(OWN_SOURCES))
 }
 
-fn bundle(globals: &Globals, dir: &Path) -> Outcome {
+fn bundle(globals: &Globals, dir: &Path, key: Option<&str>) -> Outcome {
     let bundle = match cairn_ledger::verify_bundle(dir) {
         Ok(bundle) => bundle,
         Err(cairn_ledger::Error::Damaged(damage)) => {
@@ -57,6 +67,9 @@ fn bundle(globals: &Globals, dir: &Path) -> Outcome {
         }
         Err(other) => return Err(other.into()),
     };
+    if let Some(key) = key.filter(|key| *key != bundle.verifier_key) {
+        return Err(exit::differs(format!("the bundle is signed by {}, not by {key}", bundle.verifier_key)));
+    }
     let size = bundle.checkpoint.checkpoint.size;
     if globals.json {
         print_json(&serde_json::json!({

@@ -1,16 +1,19 @@
 //! Makes proofs of a log from its stored entries and its tree's nodes, and checks each before it is handed out.
 
 use super::{
-    ConsistencyProof, InclusionProof, consistency_ranges, inclusion_ranges, verify_consistency, verify_inclusion,
+    Consistency, ConsistencyProof, InclusionProof, consistency_ranges, inclusion_ranges, verify_consistency,
+    verify_inclusion,
 };
-use crate::bundle::{BUNDLE_ENTRIES, Entries};
+use crate::bundle::BUNDLE_ENTRIES;
 use crate::checkpoint::SignedCheckpoint;
 use crate::error::{Error, Mismatch};
 use crate::log::Log;
 use crate::reader::bundle_entries;
-use crate::tree::{BUNDLE_LEVEL, empty_root, leaf_hash, node_hash, root_of};
+use crate::tree::nodes::Bundle;
+use crate::tree::{BUNDLE_LEVEL, empty_root, leaf_hash, node_hash};
 use cairn_schemas::{Position, Sha256};
 use std::ops::Range;
+use std::sync::Arc;
 
 impl Log {
     /// That the event at `position` is in the tree of `signed`, which must be this log's.
@@ -35,17 +38,12 @@ impl Log {
         old: u64,
         signed: &SignedCheckpoint,
     ) -> Result<(Sha256, ConsistencyProof), Error> {
-        let (old_root, path) = self.consistency(old, signed.checkpoint.size, signed)?;
+        let Consistency { old_root, path, .. } = self.consistency(old, signed.checkpoint.size, signed)?;
         Ok((old_root, ConsistencyProof { old_size: old, path, note: signed.note.clone() }))
     }
 
-    /// Hashes from the tree of `old` to that of `new` entries, which `signed` covers, and the root of the older.
-    pub(crate) fn consistency(
-        &self,
-        old: u64,
-        new: u64,
-        signed: &SignedCheckpoint,
-    ) -> Result<(Sha256, Vec<Sha256>), Error> {
+    /// From the tree of `old` to that of `new` entries, which `signed` covers.
+    pub(crate) fn consistency(&self, old: u64, new: u64, signed: &SignedCheckpoint) -> Result<Consistency, Error> {
         let (size, root) = (signed.checkpoint.size, signed.checkpoint.root);
         self.check_covered(new, size)?;
         if old > new {
@@ -58,7 +56,7 @@ impl Log {
             let to_signed = self.roots(&consistency_ranges(new, size))?;
             let verdict = verify_consistency(old, &old_root, new, &new_root, &path)
                 .and_then(|()| verify_consistency(new, &new_root, size, &root, &to_signed));
-            Ok(verdict.map(|()| (old_root, path)))
+            Ok(verdict.map(|()| Consistency { old_root, new_root, path }))
         })
     }
 
@@ -140,8 +138,7 @@ impl Log {
         if level < BUNDLE_LEVEL {
             let (first, leaves) = (index << level, 1usize << level);
             let start = (first % BUNDLE_ENTRIES) as usize;
-            let bundle = self.leaves(first / BUNDLE_ENTRIES, start + leaves)?;
-            return Ok(root_of(&bundle[start..start + leaves]));
+            return Ok(self.bundle(first / BUNDLE_ENTRIES, start + leaves)?.node(level, start >> level));
         }
         let bundles = (index + 1) << (level - BUNDLE_LEVEL);
         let (disk, path) = (&*self.files.disk, self.files.layout.tree());
@@ -151,24 +148,19 @@ impl Log {
         Ok(node.expect("the pyramid covers these bundles"))
     }
 
-    /// Leaf hashes of a bundle, at least `width` of them.
-    pub(crate) fn leaves(&self, bundle: u64, width: usize) -> Result<std::sync::Arc<Vec<Sha256>>, Error> {
-        self.nodes.leaves(bundle, width, || self.read_leaves(bundle, width))
+    /// A bundle with at least its first `width` entries.
+    pub(crate) fn bundle(&self, number: u64, width: usize) -> Result<Arc<Bundle>, Error> {
+        self.nodes.bundle(number, width, || bundle_entries(&self.view, number, width))
     }
 
-    fn read_leaves(&self, bundle: u64, width: usize) -> Result<Vec<Sha256>, Error> {
-        let bytes = bundle_entries(&self.view, bundle, width)?;
-        Ok(Entries::new(&bytes).map(|item| leaf_hash(item.expect("read by their lengths").1)).collect())
-    }
-
-    fn bundle_root(&self, bundle: u64) -> Result<Sha256, Error> {
-        Ok(root_of(&self.read_leaves(bundle, BUNDLE_ENTRIES as usize)?))
+    /// Computed from the stored entries, whatever is kept of them.
+    fn bundle_root(&self, number: u64) -> Result<Sha256, Error> {
+        let entries = bundle_entries(&self.view, number, BUNDLE_ENTRIES as usize)?;
+        Ok(Bundle::new(number, entries).node(BUNDLE_LEVEL, 0))
     }
 
     fn entry(&self, index: u64) -> Result<Vec<u8>, Error> {
-        let skipped = (index % BUNDLE_ENTRIES) as usize;
-        let bytes = bundle_entries(&self.view, index / BUNDLE_ENTRIES, skipped + 1)?;
-        let last = Entries::new(&bytes).nth(skipped).expect("as many as were asked for");
-        Ok(last.expect("read by their lengths").1.to_vec())
+        let within = (index % BUNDLE_ENTRIES) as usize;
+        Ok(self.bundle(index / BUNDLE_ENTRIES, within + 1)?.entry(within).to_vec())
     }
 }

@@ -89,6 +89,11 @@ impl EntriesFooter {
         Ok(footer)
     }
 
+    /// The position after the last.
+    pub(crate) fn after(&self) -> u64 {
+        self.first + self.count
+    }
+
     fn check(&self) -> Result<(), Mismatch> {
         let last = self.first.checked_add(self.count).filter(|_| self.first > 0 && self.count > 0);
         let Some(after) = last else {
@@ -116,13 +121,13 @@ pub(crate) fn bundle_of(position: u64) -> u64 {
 
 /// An `entries` object, its footer in memory.
 pub(crate) struct SealedEntries {
-    disk: Arc<dyn Storage>,
+    file: Arc<dyn StoredFile>,
     pub(crate) site: Site,
     pub(crate) footer: EntriesFooter,
 }
 
 impl SealedEntries {
-    pub(crate) fn open(disk: Arc<dyn Storage>, site: Site) -> Result<Self, Error> {
+    pub(crate) fn open(disk: &dyn Storage, site: Site) -> Result<Self, Error> {
         let file = disk.open(site.path()).map_err(site.io("opening"))?;
         let footer = read_footer(&*file, &site, MAGIC)?;
         let decoded = EntriesFooter::decode(&footer.bytes).map_err(|m| site.damage(None, footer.at, m))?;
@@ -130,11 +135,7 @@ impl SealedEntries {
             let mismatch = Mismatch::new(24, format!("a body of {} bytes", footer.at), decoded.body_bytes);
             return Err(site.damage(Some(decoded.first), footer.at, mismatch));
         }
-        Ok(Self { disk, site, footer: decoded })
-    }
-
-    pub(crate) fn file(&self) -> Result<Arc<dyn StoredFile>, Error> {
-        self.disk.open(self.site.path()).map_err(self.site.io("opening"))
+        Ok(Self { file, site, footer: decoded })
     }
 
     /// Index, in this object, of the bundle that holds `position`.
@@ -151,7 +152,7 @@ impl SealedEntries {
     }
 
     /// The bytes of one bundle, checked against their checksum, with their offset.
-    pub(crate) fn bundle(&self, file: &dyn StoredFile, index: usize) -> Result<(u64, Vec<u8>), Fault> {
+    pub(crate) fn bundle(&self, index: usize) -> Result<(u64, Vec<u8>), Fault> {
         let at = self.footer.bundles[index];
         let end = self.footer.bundles.get(index + 1).map_or(self.footer.body_bytes, |next| next.offset);
         let (first, offset) = (self.bundle_first(index), at.offset);
@@ -161,7 +162,7 @@ impl SealedEntries {
             return Err(damage(Mismatch::new(0, "a bundle of 256 entries", length)).into());
         }
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset).map_err(self.site.io("reading"))?;
+        self.file.read_exact_at(&mut bytes, offset).map_err(self.site.io("reading"))?;
         let found = crc32c::crc32c(&bytes);
         if found != at.checksum {
             let error = damage(checksum_mismatch(0, "entry bundle", found, at.checksum));
@@ -172,10 +173,9 @@ impl SealedEntries {
 
     /// Hands out the entries frame by frame, with the offset of each frame's first entry.
     pub(crate) fn walk(&self, mut each: impl FnMut(u64, &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
-        let file = self.file()?;
         let (mut frame, mut frame_at, mut position) = (Vec::new(), 0, self.footer.first);
         for index in 0..self.footer.bundles.len() {
-            let (base, bytes) = self.bundle(&*file, index)?;
+            let (base, bytes) = self.bundle(index)?;
             for item in Entries::new(&bytes) {
                 let (at, entry) = item.map_err(|m| self.site.damage(Some(position), base, m))?;
                 if entry::begins_frame(entry) && !frame.is_empty() {

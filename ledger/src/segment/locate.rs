@@ -6,11 +6,10 @@
 use super::Sealed;
 use crate::bundle::Entries;
 use crate::continuity::At;
-use crate::entry::{self, Entry};
+use crate::entry;
 use crate::error::{Error, Mismatch};
 use crate::frame::Frame;
-use crate::payload::{Record, RecordKind, Records};
-use crate::redact::form;
+use crate::payload::Records;
 
 /// Why a part of a sealed segment could not be read.
 pub(crate) enum Fault {
@@ -38,14 +37,6 @@ impl From<Error> for Fault {
     }
 }
 
-/// What can be told of a record by itself. One that says it is a replacement, and was not made as one, is wrong.
-fn check_alone(record: &Record<'_>, entry: &Entry) -> Result<(), Mismatch> {
-    match record.kind == RecordKind::Replacement && !form::is_replacement(record.bytes) {
-        true => Err(Mismatch::new(0, "payload kind 0, or a replacement", record.kind as u8)),
-        false => record.check(entry),
-    }
-}
-
 /// The first event of a frame whose entry or record is wrong; the offset is inside the frame.
 pub(super) fn wrong_in_frame(frame: &Frame<'_>, first: u64) -> Option<At> {
     let (entries_at, payloads_at) = (frame.header.entries_at(), frame.header.payloads_at());
@@ -56,7 +47,7 @@ pub(super) fn wrong_in_frame(frame: &Frame<'_>, first: u64) -> Option<At> {
             Ok(entry) => entry,
             Err(m) => return Some((position, m.shifted(entries_at))),
         };
-        let checked = records.next()?.and_then(|(at, record)| check_alone(&record, &entry).map_err(|m| m.shifted(at)));
+        let checked = records.next()?.and_then(|(at, record)| record.check(&entry).map_err(|m| m.shifted(at)));
         if let Err(m) = checked {
             return Some((position, m.shifted(payloads_at)));
         }
@@ -77,13 +68,13 @@ impl Sealed {
 
     /// The first entry that does not decode, or that a payload whose own checksum is right speaks against.
     fn wrong_entry(&self, bundle: &Unsound) -> Option<Error> {
-        let mut cursor = self.payloads.cursor().ok()?;
+        let mut cursor = self.payloads.cursor();
         let after = self.entries.footer.first + self.entries.footer.count;
         (bundle.first..after).zip(Entries::new(&bundle.bytes)).find_map(|(position, item)| {
             let checked = item.and_then(|(at, raw)| {
                 let entry = entry::decode_at(position, raw).map_err(|m| m.shifted(at + 2))?;
                 match cursor.get(position) {
-                    Ok((_, record)) if check_alone(&record, &entry).is_err() => {
+                    Ok((_, record)) if record.check(&entry).is_err() => {
                         let expected =
                             format!("{} payload bytes of commitment {}", record.bytes.len(), record.commitment());
                         let found = format!("{} of commitment {}", entry.payload_bytes, entry.commitment);
@@ -99,14 +90,12 @@ impl Sealed {
 
     /// The first record that is not what its entry, whose own checksum is right, committed to.
     fn wrong_record(&self, block: &Unsound) -> Option<Error> {
-        let file = self.entries.file().ok()?;
         let (mut records, mut position) = (Records::new(&block.bytes), block.first);
         for index in self.entries.bundle_index(position)..self.entries.footer.bundles.len() {
-            let (_, bundle) = self.entries.bundle(&*file, index).ok()?;
+            let (_, bundle) = self.entries.bundle(index).ok()?;
             for item in Entries::new(&bundle).skip((position - self.entries.bundle_first(index)) as usize) {
                 let entry = entry::decode_at(position, item.ok()?.1).ok()?;
-                let checked =
-                    records.next()?.and_then(|(at, record)| check_alone(&record, &entry).map_err(|m| m.shifted(at)));
+                let checked = records.next()?.and_then(|(at, record)| record.check(&entry).map_err(|m| m.shifted(at)));
                 if let Err(m) = checked {
                     return Some(self.payloads.site.damage(Some(position), block.offset, m));
                 }

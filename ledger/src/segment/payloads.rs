@@ -4,14 +4,12 @@ use super::locate::{Fault, Unsound};
 use super::object::read_footer;
 use crate::error::{Error, Mismatch};
 use crate::frame::checksum_mismatch;
-use crate::layout::SegmentPart;
+use crate::lru::Owner;
 use crate::payload::{Record, Records};
 use crate::site::Site;
-use crate::storage::{Storage, StoredFile, parent};
+use crate::storage::{Storage, StoredFile};
 use crate::wire::Reader;
-use std::borrow::Cow;
-use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 pub(crate) const MAGIC: [u8; 8] = *b"CAIRNPAY";
 const VERSION: [u8; 4] = [1, 0, 0, 0];
@@ -21,8 +19,6 @@ pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 const BLOCK_BYTES_MAX: usize = 2 << 20;
 /// The block is stored as it is. Other values are for compression.
 const CODEC_PLAIN: u8 = 0;
-/// How often a reader looks for what took the place of what was just there.
-const NEWER_ATTEMPTS: usize = 20;
 
 /// Where a block of records stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,15 +101,16 @@ fn block(from: &mut Reader<'_>) -> Result<BlockAt, Mismatch> {
 }
 
 /// A `payloads` object, its footer in memory.
-#[derive(Clone)]
 pub(crate) struct SealedPayloads {
-    disk: Arc<dyn Storage>,
+    file: Arc<dyn StoredFile>,
+    owner: Weak<Owner>,
     pub(crate) site: Site,
     pub(crate) footer: PayloadsFooter,
 }
 
 impl SealedPayloads {
-    pub(crate) fn open(disk: Arc<dyn Storage>, site: Site) -> Result<Self, Error> {
+    /// `owner` is whom its cached blocks belong to, while there is one.
+    pub(crate) fn open(disk: &dyn Storage, owner: Weak<Owner>, site: Site) -> Result<Self, Error> {
         let file = disk.open(site.path()).map_err(site.io("opening"))?;
         let footer = read_footer(&*file, &site, MAGIC)?;
         let decoded = PayloadsFooter::decode(&footer.bytes).map_err(|m| site.damage(None, footer.at, m))?;
@@ -121,44 +118,12 @@ impl SealedPayloads {
             let mismatch = Mismatch::new(24, format!("a body of {} bytes", footer.at), decoded.body_bytes);
             return Err(site.damage(Some(decoded.first), footer.at, mismatch));
         }
-        Ok(Self { disk, site, footer: decoded })
-    }
-
-    /// Reads this object, or the generation that took its place: a redaction deletes what it replaces.
-    pub(crate) fn cursor_or_newer(&self) -> Result<PayloadCursor<'_>, Error> {
-        let is_gone = |e: &Error| matches!(e, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
-        let mut opened = self.cursor();
-        for _ in 0..NEWER_ATTEMPTS {
-            match opened {
-                Err(e) if is_gone(&e) => {
-                    opened = self.newest().and_then(|newest| Self::open_cursor(Cow::Owned(newest)))
-                }
-                other => return other,
-            }
-        }
-        opened
-    }
-
-    fn newest(&self) -> Result<Self, Error> {
-        let folder = parent(self.site.path());
-        let names = self.disk.list(folder).map_err(Error::io("listing", folder))?;
-        let generation = |name: &String| match SegmentPart::parse(name) {
-            Some((first, SegmentPart::Payloads { generation })) if first == self.footer.first => Some(generation),
-            _ => None,
-        };
-        let newest = names.iter().filter_map(generation).max().unwrap_or(self.footer.generation);
-        let name = SegmentPart::Payloads { generation: newest }.file_name(self.footer.first);
-        Self::open(self.disk.clone(), self.site.beside(&name))
+        Ok(Self { file, owner, site, footer: decoded })
     }
 
     /// Reads records in order, keeping one block at a time.
-    pub(crate) fn cursor(&self) -> Result<PayloadCursor<'_>, Error> {
-        Self::open_cursor(Cow::Borrowed(self))
-    }
-
-    fn open_cursor(payloads: Cow<'_, Self>) -> Result<PayloadCursor<'_>, Error> {
-        let file = payloads.disk.open(payloads.site.path()).map_err(payloads.site.io("opening"))?;
-        Ok(PayloadCursor { payloads, file, block: None })
+    pub(crate) fn cursor(&self) -> PayloadCursor<'_> {
+        PayloadCursor { payloads: self, block: None }
     }
 
     /// Index of the block that holds `position`.
@@ -172,23 +137,28 @@ impl SealedPayloads {
 }
 
 pub(crate) struct PayloadCursor<'a> {
-    payloads: Cow<'a, SealedPayloads>,
-    file: Arc<dyn StoredFile>,
-    block: Option<Block>,
+    payloads: &'a SealedPayloads,
+    block: Option<Arc<Block>>,
 }
 
-struct Block {
+/// A block that was read and decoded.
+pub(crate) struct Block {
     index: usize,
     bytes: Vec<u8>,
     /// Offset of each record in `bytes`.
     records: Vec<usize>,
 }
 
-impl PayloadCursor<'_> {
-    pub(crate) fn site(&self) -> &Site {
-        &self.payloads.site
+/// Whoever reads on from here soon need not read and decode the block again.
+impl Drop for PayloadCursor<'_> {
+    fn drop(&mut self) {
+        if let (Some(block), Some(owner)) = (self.block.take(), self.payloads.owner.upgrade()) {
+            owner.caches.blocks.put(owner.key(block.index as u64), block.bytes.len(), block);
+        }
     }
+}
 
+impl PayloadCursor<'_> {
     /// The record at `position`, and its offset in the object.
     pub(crate) fn get(&mut self, position: u64) -> Result<(u64, Record<'_>), Fault> {
         let index = self.payloads.block_index(position);
@@ -203,11 +173,15 @@ impl PayloadCursor<'_> {
         Ok((at.offset + offset as u64, record))
     }
 
-    fn load(&self, index: usize) -> Result<Block, Fault> {
+    fn load(&self, index: usize) -> Result<Arc<Block>, Fault> {
+        let cached = |owner: Arc<Owner>| owner.caches.blocks.get(owner.key(index as u64));
+        if let Some(block) = self.payloads.owner.upgrade().and_then(cached) {
+            return Ok(block);
+        }
         let at = self.payloads.footer.blocks[index];
         let site = &self.payloads.site;
         let mut bytes = vec![0; at.stored_bytes as usize];
-        self.file.read_exact_at(&mut bytes, at.offset).map_err(site.io("reading"))?;
+        self.payloads.file.read_exact_at(&mut bytes, at.offset).map_err(site.io("reading"))?;
         let found = crc32c::crc32c(&bytes);
         if found != at.checksum {
             let mismatch = checksum_mismatch(0, "payload block", found, at.checksum);
@@ -221,6 +195,6 @@ impl PayloadCursor<'_> {
         if records.len() as u64 != expected {
             return Err(damage(Mismatch::new(0, format!("{expected} records"), records.len())));
         }
-        Ok(Block { index, bytes, records })
+        Ok(Arc::new(Block { index, bytes, records }))
     }
 }

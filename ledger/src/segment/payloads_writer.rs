@@ -76,11 +76,6 @@ impl<'a> PayloadsWriter<'a> {
         self.object.finish(&footer.encode(), MAGIC)
     }
 
-    /// Leaves nothing behind.
-    pub(crate) fn abandon(self) -> Result<(), Error> {
-        self.object.abandon()
-    }
-
     pub(crate) fn publish(self) -> Result<(), Error> {
         self.object.publish()
     }

@@ -3,21 +3,23 @@
 //! Kept in memory (64 bytes for 256 events) and in the derived file `tree`, which is written after each seal and may
 //! be lost: it is computed again from the entries. Nothing is proved by it: proofs are checked against signed roots.
 
-use super::{BUNDLE_LEVEL, node_hash};
+use super::{BUNDLE_LEVEL, leaf_hash, node_hash};
+use crate::bundle::Entries;
 use crate::error::Error;
 use crate::storage::{Access, Storage, StoredFile, full_or};
 use cairn_schemas::Sha256;
 use parking_lot::{Mutex, RwLock};
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 const HEADER: [u8; 16] = *b"CAIRNTRE\x01\0\0\0\0\0\0\0";
 /// A root and the CRC of its bundle's number and itself.
 const RECORD_BYTES: usize = 36;
-/// Bundles whose leaf hashes are kept, 8 KiB each: those of the right edge are asked for again and again.
-const LEAVES_KEPT: usize = 4;
+/// Bundles that are kept, about 40 KiB each: the one at the right edge is asked for again and again.
+const BUNDLES_KEPT: usize = 3;
 
 /// Full subtrees by height: `levels[k][i]` is the root over the leaves from `i * 2^(8+k)`, `2^(8+k)` of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +61,49 @@ pub(crate) struct Nodes {
     /// What the writer added since somebody last looked. Locked for moments only.
     fresh: Mutex<Fresh>,
     kept: RwLock<Kept>,
-    leaves: Mutex<VecDeque<(u64, Arc<Vec<Sha256>>)>>,
+    /// Those asked for last, the latest in front.
+    bundles: Mutex<VecDeque<Arc<Bundle>>>,
+}
+
+/// The first entries of a bundle, all 256 of them or fewer, and the nodes over them.
+pub(crate) struct Bundle {
+    number: u64,
+    entries: Vec<u8>,
+    /// Where each entry begins and ends.
+    places: Vec<Range<usize>>,
+    /// Full subtrees by height, as in [`Pyramid`], from the leaves up.
+    levels: Vec<Vec<Sha256>>,
+}
+
+impl Bundle {
+    /// From entries laid out as bundles are, which were read by their lengths.
+    pub(crate) fn new(number: u64, entries: Vec<u8>) -> Self {
+        let (mut places, mut leaves) = (Vec::new(), Vec::new());
+        for item in Entries::new(&entries) {
+            let (at, entry) = item.expect("read by their lengths");
+            places.push(at + 2..at + 2 + entry.len());
+            leaves.push(leaf_hash(entry));
+        }
+        let mut levels = vec![leaves];
+        for level in 0..BUNDLE_LEVEL as usize {
+            let above = levels[level].chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
+            levels.push(above);
+        }
+        Self { number, entries, places, levels }
+    }
+    pub(crate) fn entries(&self, width: usize) -> &[u8] {
+        &self.entries[..self.places[width - 1].end]
+    }
+    pub(crate) fn entry(&self, index: usize) -> &[u8] {
+        &self.entries[self.places[index].clone()]
+    }
+    pub(crate) fn leaves(&self) -> &[Sha256] {
+        &self.levels[0]
+    }
+    /// The root over the full subtree of height `level`, at most 8, that begins at this bundle's leaf `index << level`.
+    pub(crate) fn node(&self, level: u32, index: usize) -> Sha256 {
+        self.levels[level as usize][index]
+    }
 }
 
 #[derive(Default)]
@@ -88,7 +132,7 @@ impl Nodes {
     pub(crate) fn new(size: u64, roots: Vec<Sha256>) -> Self {
         let from = (size >> BUNDLE_LEVEL) - roots.len() as u64;
         let fresh = Mutex::new(Fresh { from, roots });
-        Self { fresh, kept: RwLock::default(), leaves: Mutex::default() }
+        Self { fresh, kept: RwLock::default(), bundles: Mutex::default() }
     }
 
     /// Takes the roots of bundles that became durable, in order.
@@ -150,7 +194,7 @@ impl Nodes {
     /// Computes everything up to this many bundles from the entries; `false` if that was done before.
     pub(crate) fn rebuild(&self, bundles: u64, from_entries: FromEntries<'_>) -> Result<bool, Error> {
         let mut kept = self.kept.write();
-        self.leaves.lock().clear();
+        self.bundles.lock().clear();
         if kept.is_rebuilt {
             return Ok(false);
         }
@@ -205,25 +249,27 @@ impl Nodes {
         Ok(())
     }
 
-    /// Leaf hashes of a bundle, at least `width` of them: kept ones, or those that `read` gives.
-    pub(crate) fn leaves(
+    /// A bundle with at least `width` entries: a kept one, or what `read` gives.
+    pub(crate) fn bundle(
         &self,
-        bundle: u64,
+        number: u64,
         width: usize,
-        read: impl FnOnce() -> Result<Vec<Sha256>, Error>,
-    ) -> Result<Arc<Vec<Sha256>>, Error> {
+        read: impl FnOnce() -> Result<Vec<u8>, Error>,
+    ) -> Result<Arc<Bundle>, Error> {
         {
-            let kept = self.leaves.lock();
-            if let Some((_, leaves)) = kept.iter().find(|(n, leaves)| *n == bundle && leaves.len() >= width) {
-                return Ok(leaves.clone());
+            let mut kept = self.bundles.lock();
+            let found = kept.iter().position(|bundle| bundle.number == number && bundle.leaves().len() >= width);
+            if let Some(bundle) = found.and_then(|at| kept.remove(at)) {
+                kept.push_front(bundle.clone());
+                return Ok(bundle);
             }
         }
-        let leaves = Arc::new(read()?);
-        let mut kept = self.leaves.lock();
-        kept.retain(|(n, _)| *n != bundle);
-        kept.truncate(LEAVES_KEPT - 1);
-        kept.push_front((bundle, leaves.clone()));
-        Ok(leaves)
+        let bundle = Arc::new(Bundle::new(number, read()?));
+        let mut kept = self.bundles.lock();
+        kept.retain(|old| old.number != number);
+        kept.truncate(BUNDLES_KEPT - 1);
+        kept.push_front(bundle.clone());
+        Ok(bundle)
     }
 }
 

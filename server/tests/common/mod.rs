@@ -28,6 +28,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: ureq::http::HeaderMap,
     pub(crate) text: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -151,7 +152,8 @@ impl Drop for TestServer {
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Answer { status, headers, text: response.body_mut().read_to_string().unwrap() }
+    let bytes = response.body_mut().read_to_vec().unwrap();
+    Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned(), bytes }
 }
 
 /// Looks until `look` gives something.
