@@ -107,6 +107,12 @@ impl Artifacts {
         Ok(artifact)
     }
 
+    /// Writes the file of the second digest for an artifact whose bytes stand there, once they are checked.
+    pub(crate) fn write_sidecar(&self, digest: &Blake3) -> Result<(), Error> {
+        let artifact = self.digests(digest)?;
+        write_whole(&*self.disk, &self.sidecar(digest), Access::Default, sidecar_text(&artifact).as_bytes())
+    }
+
     /// The whole content, checked against its digest.
     pub fn get(&self, digest: &Blake3) -> Result<Vec<u8>, Error> {
         let path = self.path(digest);
@@ -139,6 +145,22 @@ impl Artifacts {
 
     /// Both digests and the length, checked against the stored bytes.
     pub fn check(&self, digest: &Blake3) -> Result<Artifact, Error> {
+        let artifact = self.digests(digest)?;
+        let sidecar = self.sidecar(digest);
+        let found = read_small(&*self.disk, &sidecar)?.unwrap_or_default();
+        if found != sidecar_text(&artifact).as_bytes() {
+            let found = format!(
+                "{} bytes that begin `{}`",
+                found.len(),
+                String::from_utf8_lossy(&found[..found.len().min(64)])
+            );
+            return Err(self.damage(&sidecar, format!("the line `{}`", sidecar_text(&artifact).trim_end()), found));
+        }
+        Ok(artifact)
+    }
+
+    /// Both digests and the length of the stored bytes, whose BLAKE3 must be their name.
+    fn digests(&self, digest: &Blake3) -> Result<Artifact, Error> {
         let path = self.path(digest);
         let file = self.open_stored(digest)?;
         let length = file.bytes().map_err(Error::io("measuring", &path))?;
@@ -151,16 +173,6 @@ impl Artifacts {
         let artifact = digests.finish(length);
         if artifact.blake3 != *digest {
             return Err(self.damage(&path, format!("content with BLAKE3 {digest}"), artifact.blake3.to_hex()));
-        }
-        let sidecar = self.sidecar(digest);
-        let found = read_small(&*self.disk, &sidecar)?.unwrap_or_default();
-        if found != sidecar_text(&artifact).as_bytes() {
-            let found = format!(
-                "{} bytes that begin `{}`",
-                found.len(),
-                String::from_utf8_lossy(&found[..found.len().min(64)])
-            );
-            return Err(self.damage(&sidecar, format!("the line `{}`", sidecar_text(&artifact).trim_end()), found));
         }
         Ok(artifact)
     }

@@ -43,6 +43,12 @@ impl Checkpoint {
         SignedCheckpoint { checkpoint: self, note }
     }
 
+    /// What a note says, whoever signed it. For notes whose signature was checked, or is no matter.
+    pub(crate) fn of_note(note: &str) -> Result<Self, String> {
+        let (body, _) = note.rsplit_once("\n\n").ok_or("an empty line before the signatures")?;
+        Self::parse(&format!("{body}\n"))
+    }
+
     /// Reads a body, which must be exactly what [`Checkpoint::body`] writes.
     fn parse(body: &str) -> Result<Self, String> {
         let lines: Vec<&str> = body.split('\n').collect();

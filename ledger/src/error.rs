@@ -1,6 +1,6 @@
 //! What can go wrong, with the values that show it. Damage names log, position, file, offset, expected and found.
 
-use cairn_schemas::{Blake3, Position, TenantId};
+use cairn_schemas::{Blake3, Position, Sha256, TenantId};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,13 @@ pub enum Error {
     Key { path: PathBuf, why: String },
     #[error("{} is not a bundle: {why}", dir.display())]
     NotABundle { dir: PathBuf, why: String },
+
+    #[error("backup {}: {why}", dir.display())]
+    Backup { dir: PathBuf, why: String },
+    #[error("ledger {} was restored and is read-only: {why}", dir.display())]
+    RestoredReadOnly { dir: PathBuf, why: String },
+    #[error("{0}")]
+    Forked(Box<Fork>),
 }
 
 impl Error {
@@ -156,6 +163,30 @@ impl fmt::Display for Damage {
         }
         let Damage { file, offset, expected, found, .. } = self;
         write!(f, "file {}, offset {offset}: expected {expected}, found {found}", file.display())
+    }
+}
+
+/// Two roots of one log's tree at the same size: somebody was shown another history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// As `tenant/kind/shard`.
+    pub log: String,
+    pub size: u64,
+    pub known: Sha256,
+    pub found: Sha256,
+}
+
+impl fmt::Display for Fork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fork { log, size, known, found } = self;
+        write!(f, "log {log} has two histories: at size {size} its root is known to be {known}, here it is {found}; ")?;
+        write!(f, "one of them is not what was signed, keep both as they are")
+    }
+}
+
+impl From<Fork> for Error {
+    fn from(fork: Fork) -> Self {
+        Error::Forked(Box::new(fork))
     }
 }
 

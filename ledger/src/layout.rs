@@ -77,6 +77,14 @@ impl Layout {
     pub(crate) fn marker(&self) -> PathBuf {
         self.dir.join("ledger")
     }
+    /// What a restored ledger may not do; no file in any other.
+    pub(crate) fn restored(&self) -> PathBuf {
+        self.dir.join("restored")
+    }
+    /// Backups of keys and vault that were taken, and when they expire.
+    pub(crate) fn vault_backups(&self) -> PathBuf {
+        self.dir.join("vault-backups")
+    }
     pub(crate) fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }

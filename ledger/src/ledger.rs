@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::event::prepare;
 use crate::keys::{Marker, logs_with_signer, read_marker, write_marker};
 use crate::layout::{Layout, LogId, LogKind};
-use crate::log::{FoundLog, Log, Mode};
+use crate::log::{FoundLog, Log, Mode, read_checkpoint};
 use crate::lru::Caches;
 use crate::options::Options;
 use crate::pending::Pending;
@@ -15,6 +15,7 @@ use crate::placement::Appended;
 use crate::proof::{Consistency, ConsistencyProof, InclusionProof};
 use crate::queue::Waiting;
 use crate::reader;
+use crate::restored::Restored;
 use crate::seal::run_sealer;
 use crate::sequencer::{Sequencer, Shared, WRITERS, writing};
 use crate::signing::{run_signer, store_checkpoint};
@@ -60,11 +61,18 @@ impl Ledger {
         Self::open_writable(dir, options).map_err(|e| e.or_damage(dir, "-"))
     }
 
+    /// Opens a ledger for appending that is there already.
+    pub(crate) fn open_existing(dir: &Path, options: Options) -> Result<Self, Error> {
+        read_marker(&*options.storage, &Layout::new(dir))?.ok_or_else(|| no_marker(dir))?;
+        Self::open(dir, options)
+    }
+
     fn open_writable(dir: &Path, options: Options) -> Result<Self, Error> {
         let (layout, disk) = (Layout::new(dir), options.storage.clone());
         disk.create_dirs(dir).map_err(Error::io("creating", dir))?;
         check_is_ledger_or_empty(&*disk, &layout)?;
         let lock = take_lock(&*disk, &layout)?;
+        Restored::read(&*disk, &layout)?.check_writable(dir)?;
         match write_note(&*lock, &options.note) {
             // Whoever is refused then learns less; the ledger can be read, and appended to once there is room.
             Err(e) if is_full(&e) => {}
@@ -93,6 +101,7 @@ impl Ledger {
         let caches = Arc::default();
         let read = || {
             let marker = read_marker(&*options.storage, &layout)?.ok_or_else(|| no_marker(dir))?;
+            Restored::read(&*options.storage, &layout)?.check_readable(dir)?;
             let logs = beside_writer(|| open_logs(&layout, &marker, &options, &caches, Mode::ReadOnly))?;
             Ok((marker, logs))
         };
@@ -179,9 +188,17 @@ impl Ledger {
         if self.0.lock.is_none() {
             return Ok(log.view.read().checkpoint.clone());
         }
+        self.signed(&log)
+    }
+
+    /// A log's signed checkpoint: of what is durable now where the ledger is open for writing, else what is stored now.
+    pub(crate) fn signed(&self, log: &Arc<Log>) -> Result<SignedCheckpoint, Error> {
+        if self.0.lock.is_none() {
+            return read_checkpoint(&log.files, &log.verifier);
+        }
         match self.0.shared.refusal() {
             Some(refused) => Err(refused),
-            None => store_checkpoint(&log),
+            None => store_checkpoint(log),
         }
     }
 
@@ -276,6 +293,23 @@ impl Ledger {
 
     pub(crate) fn log(&self, tenant: &TenantId) -> Option<Arc<Log>> {
         self.0.log(tenant)
+    }
+
+    /// All logs, of every tenant and kind.
+    pub(crate) fn logs(&self) -> Vec<Arc<Log>> {
+        self.0.logs.read().values().cloned().collect()
+    }
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+    pub(crate) fn marker(&self) -> &Marker {
+        &self.0.marker
+    }
+    pub(crate) fn storage(&self) -> Arc<dyn Storage> {
+        self.0.options.storage.clone()
+    }
+    pub(crate) fn is_writable(&self) -> bool {
+        self.0.lock.is_some()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod absent;
 mod artifacts;
+mod backup;
 mod batch;
 mod bundle;
 mod chain;
@@ -29,6 +30,8 @@ mod proof;
 mod queue;
 mod reader;
 mod recovery;
+mod restore;
+mod restored;
 mod scan;
 mod seal;
 mod segment;
@@ -44,15 +47,18 @@ mod writer;
 
 pub use absent::Absent;
 pub use artifacts::{Artifact, Artifacts};
+pub use backup::{BackedUpLog, BackupOptions, BackupReport, VaultBackup, backup, backup_vault, vault_backups};
 pub use batch::{Batch, Expectation};
 pub use checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};
-pub use error::{Damage, Error};
+pub use error::{Damage, Error, Fork};
 pub use export::{Bundle, export_bundle, looks_like_bundle, verify_bundle};
 pub use ledger::Ledger;
 pub use options::{Options, Random, SystemRandom};
 pub use pending::{Pending, PendingFuture};
 pub use placement::Appended;
 pub use proof::{Consistency, ConsistencyProof, EntryFacts, InclusionProof, verify_consistency, verify_inclusion};
+pub use restore::{RestoreOptions, RestoreReport, restore, restore_vault};
+pub use restored::Behind;
 pub use storage::{Access, FileSystem, Storage, StoredFile};
 pub use tiles::{Tile, TilePath, export_tiles};
 pub use tree::leaf_hash;

@@ -8,6 +8,7 @@ use crate::layout::Layout;
 use crate::ledger::{beside_writer, find_logs, no_marker};
 use crate::log::{FoundLog, Mode, read_identity, read_secrets, start_state};
 use crate::payload::MacKeys;
+use crate::restored::Restored;
 use crate::scan::{LogFiles, Scan};
 use crate::segment::{FoundFrame, FoundRecord};
 use crate::storage::{FileSystem, Storage, list_if_any};
@@ -135,7 +136,11 @@ fn verify_log(
     let (disk, id, log) = (&options.storage, &found.id, found.id.to_string());
     let files = LogFiles::new(disk.clone(), &layout.dir, &log, layout.log(id));
     let Some((verifier, checkpoint)) = read_identity(layout, found, origin, &files)? else { return Ok(None) };
-    let (mac_keys, _) = read_secrets(&**disk, layout, id, &verifier)?;
+    // Where a restore had no keys to give, identities are taken as they are.
+    let mac_keys = match Restored::read(&**disk, layout)?.without_keys && !found.has_signer {
+        true => None,
+        false => Some(read_secrets(&**disk, layout, id, &verifier)?.0),
+    };
     let stored = Artifacts::new(disk.clone(), &layout.dir, layout.artifacts(&id.tenant), false);
     let mut absent = AbsentFinder::new(&log, stored);
     let (mut names, mut bytes) = (StreamNames::default(), 0);
@@ -144,7 +149,9 @@ fn verify_log(
         for record in &found.records {
             bytes += record.record.bytes.len() as u64;
             let stored = decode(record)?;
-            check_identity(record, &stored, &mac_keys)?;
+            if let Some(mac_keys) = &mac_keys {
+                check_identity(record, &stored, mac_keys)?;
+            }
             names.check(record, &stored.stream)?;
             if options.artifacts {
                 absent.look(record.entry.position, &stored);

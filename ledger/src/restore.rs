@@ -1,0 +1,293 @@
+//! From backups to a ledger again: every byte is verified on the way, and nothing answers before all of it held.
+//!
+//! A restored log that is behind what is known of it stays read-only, since going on would make two histories under
+//! one name; or it goes on under a new origin (`continued`).
+
+use crate::artifacts::Artifacts;
+use crate::backup::check::{LogCheck, Promise};
+use crate::backup::copy;
+use crate::backup::manifest::{Kind, Listed, Manifest, damaged};
+use crate::backup::vault::VaultManifest;
+use crate::checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};
+use crate::error::Error;
+use crate::keys::{self, Marker};
+use crate::layout::{Layout, LogId};
+use crate::log::read_secrets;
+use crate::options::Random;
+use crate::options::SystemRandom;
+use crate::restored::{Behind, Restored};
+use crate::scan::LogFiles;
+use crate::segment::list;
+use crate::storage::{Access, FileSystem, Storage, write_whole};
+use crate::verify::{VerifyOptions, VerifyReport, verify};
+use cairn_schemas::{Clock, Sha256, SystemClock, Timestamp};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a ledger is restored from, besides the backup of its logs.
+#[derive(Clone)]
+pub struct RestoreOptions {
+    /// A backup of the vault. Without it the ledger can be read, and takes no events.
+    pub vault: Option<PathBuf>,
+    /// Signed checkpoints that are known of the logs, from whoever kept them.
+    pub known: Vec<String>,
+    /// Goes on under this origin where the backup is behind what is known.
+    pub new_origin: Option<String>,
+    pub storage: Arc<dyn Storage>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+}
+
+impl Default for RestoreOptions {
+    fn default() -> Self {
+        Self {
+            vault: None,
+            known: Vec::new(),
+            new_origin: None,
+            storage: Arc::new(FileSystem),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        }
+    }
+}
+
+/// What was restored.
+#[derive(Clone, Debug)]
+pub struct RestoreReport {
+    /// Origin of the ledger that was backed up.
+    pub origin: String,
+    /// When the backup was taken.
+    pub taken: Timestamp,
+    pub files: u64,
+    pub bytes: u64,
+    /// Whether it has its keys; without them it is read-only.
+    pub has_keys: bool,
+    /// Logs behind what is known of them: the ledger is read-only.
+    pub behind: Vec<Behind>,
+    /// What verification of the restored ledger found; it is intact.
+    pub verified: VerifyReport,
+}
+
+/// Restores a backup into `to`, which is absent or empty.
+pub fn restore(backup: &Path, to: &Path, options: &RestoreOptions) -> Result<RestoreReport, Error> {
+    let disk = &*options.storage;
+    let manifest = Manifest::read(disk, backup)?.ok_or_else(|| refused(backup, "it has no file `backup`"))?;
+    let Some(marker) = manifest.texts.get("ledger").filter(|_| manifest.is_whole()) else {
+        return Err(refused(backup, "no run into it ever ended; back the ledger up again"));
+    };
+    let expected = |expected: String| damaged("backup", 0, format!("a marker: {expected}"), "other content");
+    let marker_text = marker.clone();
+    let marker = Marker::decode(&marker_text).map_err(expected)?;
+    let vault = options.vault.as_deref().map(|dir| read_vault(disk, dir)).transpose()?;
+    disk.create_dirs(to).map_err(Error::io("creating", to))?;
+    if !disk.list(to).map_err(Error::io("listing", to))?.is_empty() {
+        return Err(refused(to, "a ledger is restored into an absent or empty directory, this one holds files"));
+    }
+    let restore = Restore { options, layout: Layout::new(to), backup, manifest, marker };
+    let unfinished = Restored { unfinished: true, ..Restored::default() };
+    unfinished.write(disk, &restore.layout)?;
+    restore.copy_texts()?;
+    restore.copy_files()?;
+    let behind = restore.check_known()?;
+    if let Some((from, vault)) = &vault {
+        give_keys(disk, &restore.layout, &restore.marker, (from, vault))?;
+    }
+    write_whole(disk, &restore.layout.marker(), Access::Default, marker_text.as_bytes())?;
+    let state = Restored { unfinished: false, without_keys: vault.is_none(), behind };
+    // Verification looks at what is to stand there, so the keys may be missing only where the state says so.
+    Restored { unfinished: true, ..state.clone() }.write(disk, &restore.layout)?;
+    let verify_options = VerifyOptions { artifacts: true, storage: options.storage.clone() };
+    let verified = verify(to, &verify_options)?;
+    if let Some(damage) = verified.damage.first() {
+        return Err(damage.clone().into());
+    }
+    state.write(disk, &restore.layout)?;
+    Ok(RestoreReport {
+        origin: restore.marker.origin.clone(),
+        taken: restore.manifest.taken,
+        files: restore.manifest.files.len() as u64,
+        bytes: restore.manifest.bytes(),
+        has_keys: vault.is_some(),
+        behind: state.behind,
+        verified,
+    })
+}
+
+/// Gives keys and vault to a ledger that was restored without them.
+pub fn restore_vault(vault: &Path, dir: &Path, storage: &Arc<dyn Storage>) -> Result<(), Error> {
+    let (disk, layout) = (&**storage, Layout::new(dir));
+    let marker = keys::read_marker(disk, &layout)?.ok_or_else(|| crate::ledger::no_marker(dir))?;
+    let state = Restored::read(disk, &layout)?;
+    state.check_readable(dir)?;
+    if !state.without_keys {
+        return Err(refused(dir, "this ledger was not restored without its keys; what it has is not replaced"));
+    }
+    let (from, manifest) = read_vault(disk, vault)?;
+    give_keys(disk, &layout, &marker, (&from, &manifest))?;
+    let with_keys = Restored { without_keys: false, ..state };
+    // With the keys, identities can be checked too.
+    let report = verify(dir, &VerifyOptions { artifacts: false, storage: storage.clone() })?;
+    match report.damage.first() {
+        Some(damage) => Err(damage.clone().into()),
+        None => with_keys.write(disk, &layout),
+    }
+}
+
+fn refused(dir: &Path, why: &str) -> Error {
+    Error::Backup { dir: dir.to_owned(), why: why.to_owned() }
+}
+
+fn read_vault(disk: &dyn Storage, dir: &Path) -> Result<(PathBuf, VaultManifest), Error> {
+    let manifest = VaultManifest::read(disk, dir)?;
+    Ok((dir.to_owned(), manifest.ok_or_else(|| refused(dir, "it has no file `vault-backup`"))?))
+}
+
+/// Copies keys and vault. Keys of logs that the ledger lacks stay behind: where a signing key stands, its log must.
+fn give_keys(
+    disk: &dyn Storage,
+    layout: &Layout,
+    marker: &Marker,
+    (from, vault): (&Path, &VaultManifest),
+) -> Result<(), Error> {
+    let logs: Vec<LogId> = log_ids(disk, layout)?;
+    let signs = |path: &str| {
+        let (tenant, name) = path.strip_prefix("keys/")?.split_once('/')?;
+        LogId::of_signing_key(&tenant.parse().ok()?, name)
+    };
+    vault.restore(disk, from, &layout.dir, |path| signs(path).is_none_or(|log| logs.contains(&log)))?;
+    for log in &logs {
+        let path = layout.log(log).verifier_key();
+        let verifier = keys::read_verifier(disk, layout, &path)?
+            .ok_or_else(|| keys::damaged(layout, &path, "the log's public key".into(), "no file"))?;
+        if !vault.files.contains_key(&layout.relative(&layout.signing_key(log)).display().to_string()) {
+            let why = format!(
+                "it has no signing key of {}; give a backup of the vault that is newer",
+                marker.log_origin(log)
+            );
+            return Err(refused(from, &why));
+        }
+        read_secrets(disk, layout, log, &verifier)?;
+    }
+    Ok(())
+}
+
+fn log_ids(disk: &dyn Storage, layout: &Layout) -> Result<Vec<LogId>, Error> {
+    let found = crate::ledger::find_logs(disk, layout, crate::log::Mode::ReadOnly)?;
+    Ok(found.into_iter().map(|found| found.id).collect())
+}
+
+struct Restore<'a> {
+    options: &'a RestoreOptions,
+    layout: Layout,
+    backup: &'a Path,
+    manifest: Manifest,
+    marker: Marker,
+}
+
+impl Restore<'_> {
+    fn disk(&self) -> &dyn Storage {
+        &*self.options.storage
+    }
+
+    /// All but the marker, which makes a ledger of the folder.
+    fn copy_texts(&self) -> Result<(), Error> {
+        for (path, text) in self.manifest.texts.iter().filter(|(path, _)| *path != "ledger") {
+            let to = self.layout.dir.join(path);
+            self.disk().create_dirs(crate::storage::parent(&to)).map_err(Error::io("creating", &to))?;
+            write_whole(self.disk(), &to, Access::Default, text.as_bytes())?;
+        }
+        for log in self.manifest.logs() {
+            let segments = self.layout.log(&log).segments();
+            self.disk().create_dirs(&segments).map_err(Error::io("creating", &segments))?;
+        }
+        Ok(())
+    }
+
+    fn copy_files(&self) -> Result<(), Error> {
+        for (path, listed) in &self.manifest.files {
+            self.copy_file(path, *listed)?;
+            if let Some(Kind::Artifact { tenant, digest }) = Kind::of(path) {
+                let dir = self.layout.artifacts(&tenant);
+                let artifacts = Artifacts::new(self.options.storage.clone(), &self.layout.dir, dir, true);
+                artifacts.write_sidecar(&digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_file(&self, path: &str, listed: Listed) -> Result<(), Error> {
+        let (from, to) = (self.backup.join(path), self.layout.dir.join(path));
+        let expected = || format!("{} bytes with BLAKE3 {}", listed.bytes, listed.blake3);
+        let file = match self.disk().open(&from) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(damaged(path, 0, expected(), "no file")),
+            other => other.map_err(Error::io("opening", &from))?,
+        };
+        let bytes = file.bytes().map_err(Error::io("measuring", &from))?;
+        // A run that was cut short may have added to a file that grows.
+        let grows = Kind::of(path).is_some_and(|kind| kind.grows());
+        if bytes < listed.bytes || (bytes > listed.bytes && !grows) {
+            return Err(damaged(path, bytes.min(listed.bytes), expected(), &format!("{bytes} bytes")));
+        }
+        let copied = copy::whole(&*file, &from, listed.bytes, (self.disk(), &to), Access::Default)?;
+        if copied != listed {
+            return Err(damaged(path, 0, expected(), &copied.blake3.to_hex()));
+        }
+        copy::check(self.disk(), &self.layout.dir, path, listed, false)
+    }
+
+    /// Holds every log against the checkpoints that are known of it. A smaller one that its tree does not pass through
+    /// is a second history; a greater one means that events are missing here.
+    fn check_known(&self) -> Result<Vec<Behind>, Error> {
+        let mut known = self.known()?;
+        let mut behind = Vec::new();
+        for log in self.manifest.logs() {
+            let origin = self.marker.log_origin(&log);
+            let Some(known) = known.remove(&origin) else { continue };
+            let (files, signed) = self.read_log(&log)?;
+            let size = signed.checkpoint.size;
+            let mut promises: Vec<Promise> = known.iter().copied().filter(|(known, _)| *known <= size).collect();
+            promises.push((size, signed.checkpoint.root));
+            let segments = list(self.disk(), &files.site, &files.root, &files.layout)?.segments;
+            LogCheck { files: &files, id: &log, origin: &origin, promises: &promises }.run(&segments, &|_| true)?;
+            if let Some(&(known_size, known_root)) = known.iter().max().filter(|(known, _)| *known > size) {
+                behind.push(Behind { origin, size, known_size, known_root });
+            }
+        }
+        Ok(behind)
+    }
+
+    fn read_log(&self, log: &LogId) -> Result<(LogFiles, SignedCheckpoint), Error> {
+        let files =
+            LogFiles::new(self.options.storage.clone(), &self.layout.dir, &log.to_string(), self.layout.log(log));
+        let signed = crate::log::read_checkpoint(&files, &self.verifier(log)?)?;
+        Ok((files, signed))
+    }
+
+    fn verifier(&self, log: &LogId) -> Result<LogVerifier, Error> {
+        let path = self.layout.log(log).verifier_key();
+        let verifier = keys::read_verifier(self.disk(), &self.layout, &path)?;
+        verifier.ok_or_else(|| keys::damaged(&self.layout, &path, "the log's public key".into(), "no file"))
+    }
+
+    /// Sizes and roots by the origin they are of. Notes count only with the log's own signature.
+    fn known(&self) -> Result<BTreeMap<String, Vec<(u64, Sha256)>>, Error> {
+        let mut known = BTreeMap::<String, Vec<(u64, Sha256)>>::new();
+        for note in &self.options.known {
+            let wrong = |expected: String| {
+                refused(self.backup, &format!("a known checkpoint is a signed note with {expected}"))
+            };
+            let Checkpoint { origin, .. } = Checkpoint::of_note(note).map_err(wrong)?;
+            let log = self.manifest.logs().into_iter().find(|log| self.marker.log_origin(log) == origin);
+            let Some(log) = log else {
+                return Err(refused(
+                    self.backup,
+                    &format!("a checkpoint of {origin} is known, of which it has no log"),
+                ));
+            };
+            let signed = SignedCheckpoint::parse(note, &self.verifier(&log)?).map_err(wrong)?;
+            known.entry(origin).or_default().push((signed.checkpoint.size, signed.checkpoint.root));
+        }
+        Ok(known)
+    }
+}
