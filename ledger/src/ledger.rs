@@ -58,7 +58,7 @@ impl Ledger {
     ///
     /// After a crash, an incomplete last frame is cut and kept in `quarantine/`; any other damage is refused.
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
-        Self::open_writable(dir, options).map_err(|e| e.or_damage(dir, "-"))
+        Self::open_writable(dir, options, true).map_err(|e| e.or_damage(dir, "-"))
     }
 
     /// Opens a ledger for appending that is there already.
@@ -67,12 +67,19 @@ impl Ledger {
         Self::open(dir, options)
     }
 
-    fn open_writable(dir: &Path, options: Options) -> Result<Self, Error> {
+    /// Opens for writing what a restore has not ended: for the restore itself.
+    pub(crate) fn open_restoring(dir: &Path, options: Options) -> Result<Self, Error> {
+        Self::open_writable(dir, options, false).map_err(|e| e.or_damage(dir, "-"))
+    }
+
+    fn open_writable(dir: &Path, options: Options, restored: bool) -> Result<Self, Error> {
         let (layout, disk) = (Layout::new(dir), options.storage.clone());
         disk.create_dirs(dir).map_err(Error::io("creating", dir))?;
         check_is_ledger_or_empty(&*disk, &layout)?;
         let lock = take_lock(&*disk, &layout)?;
-        Restored::read(&*disk, &layout)?.check_writable(dir)?;
+        if restored {
+            Restored::read(&*disk, &layout)?.check_writable(dir)?;
+        }
         match write_note(&*lock, &options.note) {
             // Whoever is refused then learns less; the ledger can be read, and appended to once there is room.
             Err(e) if is_full(&e) => {}

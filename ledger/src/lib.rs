@@ -7,6 +7,7 @@ mod batch;
 mod bundle;
 mod chain;
 mod checkpoint;
+mod continued;
 mod continuity;
 mod entry;
 mod error;

@@ -6,15 +6,15 @@
 use crate::artifacts::Artifacts;
 use crate::backup::check::{LogCheck, Promise};
 use crate::backup::copy;
-use crate::backup::manifest::{Kind, Listed, Manifest, damaged};
+use crate::backup::manifest::{Kind, Listed, Manifest, damaged, read_file};
 use crate::backup::vault::VaultManifest;
 use crate::checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};
+use crate::continued::Continue;
 use crate::error::Error;
 use crate::keys::{self, Marker};
 use crate::layout::{Layout, LogId};
 use crate::log::read_secrets;
-use crate::options::Random;
-use crate::options::SystemRandom;
+use crate::options::{Random, SystemRandom};
 use crate::restored::{Behind, Restored};
 use crate::scan::LogFiles;
 use crate::segment::list;
@@ -24,6 +24,9 @@ use cairn_schemas::{Clock, Sha256, SystemClock, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Where a ledger stands that is written anew, until it is.
+const ASIDE: &str = "before";
 
 /// What a ledger is restored from, besides the backup of its logs.
 #[derive(Clone)]
@@ -65,6 +68,8 @@ pub struct RestoreReport {
     pub has_keys: bool,
     /// Logs behind what is known of them: the ledger is read-only.
     pub behind: Vec<Behind>,
+    /// The new origin, where it goes on under one.
+    pub continued_as: Option<String>,
     /// What verification of the restored ledger found; it is intact.
     pub verified: VerifyReport,
 }
@@ -77,32 +82,32 @@ pub fn restore(backup: &Path, to: &Path, options: &RestoreOptions) -> Result<Res
         return Err(refused(backup, "no run into it ever ended; back the ledger up again"));
     };
     let expected = |expected: String| damaged("backup", 0, format!("a marker: {expected}"), "other content");
-    let marker_text = marker.clone();
-    let marker = Marker::decode(&marker_text).map_err(expected)?;
+    let marker = Marker::decode(marker).map_err(expected)?;
+    let new_marker =
+        options.new_origin.as_deref().map(|origin| Marker::new(Some(origin), &*options.random)).transpose()?;
     let vault = options.vault.as_deref().map(|dir| read_vault(disk, dir)).transpose()?;
+    check_choices(backup, &marker, vault.as_ref().map(|(_, vault)| vault), options)?;
     disk.create_dirs(to).map_err(Error::io("creating", to))?;
     if !disk.list(to).map_err(Error::io("listing", to))?.is_empty() {
         return Err(refused(to, "a ledger is restored into an absent or empty directory, this one holds files"));
     }
-    let restore = Restore { options, layout: Layout::new(to), backup, manifest, marker };
-    let unfinished = Restored { unfinished: true, ..Restored::default() };
-    unfinished.write(disk, &restore.layout)?;
-    restore.copy_texts()?;
-    restore.copy_files()?;
-    let behind = restore.check_known()?;
-    if let Some((from, vault)) = &vault {
-        give_keys(disk, &restore.layout, &restore.marker, (from, vault))?;
+    let whole = Layout::new(to);
+    // What goes on under a new origin is restored aside, and then written anew.
+    let layout = if new_marker.is_some() { Layout::new(&to.join(ASIDE)) } else { whole.clone() };
+    let restore = Restore { options, layout, backup, manifest, marker };
+    let behind = restore.all(vault.as_ref(), &whole)?;
+    let mut state = Restored { unfinished: true, without_keys: vault.is_none(), behind };
+    if let Some(new_marker) = &new_marker {
+        restore.go_on(&whole, new_marker, &state.behind)?;
+        state.behind.clear();
     }
-    write_whole(disk, &restore.layout.marker(), Access::Default, marker_text.as_bytes())?;
-    let state = Restored { unfinished: false, without_keys: vault.is_none(), behind };
-    // Verification looks at what is to stand there, so the keys may be missing only where the state says so.
-    Restored { unfinished: true, ..state.clone() }.write(disk, &restore.layout)?;
-    let verify_options = VerifyOptions { artifacts: true, storage: options.storage.clone() };
-    let verified = verify(to, &verify_options)?;
+    state.write(disk, &whole)?;
+    let verified = verify(to, &VerifyOptions { artifacts: true, storage: options.storage.clone() })?;
     if let Some(damage) = verified.damage.first() {
         return Err(damage.clone().into());
     }
-    state.write(disk, &restore.layout)?;
+    state.unfinished = false;
+    state.write(disk, &whole)?;
     Ok(RestoreReport {
         origin: restore.marker.origin.clone(),
         taken: restore.manifest.taken,
@@ -110,8 +115,27 @@ pub fn restore(backup: &Path, to: &Path, options: &RestoreOptions) -> Result<Res
         bytes: restore.manifest.bytes(),
         has_keys: vault.is_some(),
         behind: state.behind,
+        continued_as: new_marker.map(|marker| marker.origin),
         verified,
     })
+}
+
+/// Refuses what cannot be done, before anything is written.
+fn check_choices(
+    backup: &Path,
+    marker: &Marker,
+    vault: Option<&VaultManifest>,
+    options: &RestoreOptions,
+) -> Result<(), Error> {
+    match &options.new_origin {
+        Some(_) if vault.is_none() => {
+            Err(refused(backup, "to go on under a new origin takes the keys; give the backup of the vault too"))
+        }
+        Some(origin) if *origin == marker.origin => {
+            Err(refused(backup, &format!("{origin} is the origin that it had; a second history needs another")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Gives keys and vault to a ledger that was restored without them.
@@ -186,6 +210,61 @@ struct Restore<'a> {
 }
 
 impl Restore<'_> {
+    /// Restores, gives the keys, and erases again; what is behind is read-only, unless it goes on under a new origin.
+    fn all(&self, vault: Option<&(PathBuf, VaultManifest)>, whole: &Layout) -> Result<Vec<Behind>, Error> {
+        let disk = self.disk();
+        let unfinished = Restored { unfinished: true, ..Restored::default() };
+        unfinished.write(disk, whole)?;
+        self.copy_texts()?;
+        self.copy_files()?;
+        if let Some((from, vault)) = vault {
+            give_keys(disk, &self.layout, &self.marker, (from, vault))?;
+        }
+        let behind = self.check_known()?;
+        keys::write_marker(disk, &self.layout, &self.marker)?;
+        if whole.dir != self.layout.dir {
+            unfinished.write(disk, &self.layout)?;
+        }
+        Ok(behind)
+    }
+
+    /// Writes every log anew under another origin; what belongs to no log moves over.
+    fn go_on(&self, whole: &Layout, new_marker: &Marker, behind: &[Behind]) -> Result<(), Error> {
+        let disk = self.disk();
+        for name in ["artifacts", "vault", "vault-backups", "register"] {
+            let from = self.layout.dir.join(name);
+            match disk.rename(&from, &whole.dir.join(name)) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("renaming", &from)(e)),
+                _ => {}
+            }
+        }
+        let logs = self.manifest.logs();
+        for log in &logs {
+            for key in ["mac.key", "vault.key"] {
+                let from = self.layout.keys().join(log.tenant.as_str()).join(key);
+                let to = whole.keys().join(log.tenant.as_str()).join(key);
+                disk.create_dirs(crate::storage::parent(&to)).map_err(Error::io("creating", &to))?;
+                let copy = |bytes: Vec<u8>| write_whole(disk, &to, Access::Owner, &bytes);
+                read_file(disk, &from)?.map(copy).transpose()?;
+            }
+        }
+        keys::write_marker(disk, whole, new_marker)?;
+        let go_on = Continue {
+            storage: &self.options.storage,
+            random: &self.options.random,
+            clock: &self.options.clock,
+            old: &self.layout,
+            new: whole,
+            old_marker: &self.marker,
+            new_marker,
+        };
+        for log in &logs {
+            let origin = self.marker.log_origin(log);
+            go_on.log(log, behind.iter().find(|behind| behind.origin == origin))?;
+        }
+        std::fs::remove_dir_all(&self.layout.dir).map_err(Error::io("removing", &self.layout.dir))
+    }
+
     fn disk(&self) -> &dyn Storage {
         &*self.options.storage
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use cairn_ledger::{Error, SignedCheckpoint, restore, restore_vault, vault_backups};
+use cairn_schemas::{Event, Recorded};
 use std::sync::Arc;
 
 fn storage() -> Arc<dyn cairn_ledger::Storage> {
@@ -137,6 +138,100 @@ fn a_restore_behind_what_is_known_is_read_only() {
     let (next, _dir) = (in_memory(), dir);
     let refused = cairn_ledger::backup(to.path(), next.path(), &BackupOptions::default());
     assert_eq!(refused.unwrap().logs[0].checkpoint.checkpoint.size, 20, "it can be backed up all the same");
+}
+
+/// Goes on under a new origin: the old events follow the one that names the old log, and repeats are known.
+#[test]
+fn what_is_behind_goes_on_under_a_new_origin() {
+    let (_dir, dest, vault, known) = behind();
+    let before = restored(dest.path(), vault.path());
+    let old = read_all(&Ledger::open_read_only(before.path()).unwrap());
+    let to = in_memory();
+    let options = RestoreOptions {
+        vault: Some(vault.path().to_owned()),
+        known: vec![known.note.clone()],
+        new_origin: Some("log.example.com/2".into()),
+        ..RestoreOptions::default()
+    };
+    let report = restore(dest.path(), to.path(), &options).unwrap();
+    assert_eq!(report.continued_as.as_deref(), Some("log.example.com/2"));
+    assert!(report.behind.is_empty() && !to.path().join("before").exists());
+    assert_eq!(report.verified.logs[0].events, 21);
+    assert_intact(to.path());
+
+    let ledger = Ledger::open(to.path(), small_segments()).unwrap();
+    assert_eq!(ledger.origin(&tenant()), "log.example.com/2/default/main/0");
+    let new = read_all(&ledger);
+    let Event::LogContinued(first) = &new[0].event else { panic!("{:?}", new[0]) };
+    assert_eq!((first.origin.as_str(), first.size), ("log.example.com/default/main/0", 20));
+    assert_eq!((first.known_size, first.known_root), (Some(25), Some(known.checkpoint.root)));
+    assert_eq!(first.root, assert_intact(before.path()).logs[0].root, "it says from where on the old log is another's");
+    assert_eq!(new.len(), old.len() + 1);
+    for (new, old) in new[1..].iter().zip(&old) {
+        let moved = Recorded { position: new.position, ..old.clone() };
+        assert_eq!((new, new.position), (&moved, old.position.next().unwrap()));
+    }
+    for id in 0..20 {
+        let repeat = ledger.append(&tenant(), vec![event(&format!("e{id}"), &format!("content {id}"))]).unwrap();
+        assert!(repeat[0].duplicate && repeat[0].position == position(id + 2), "{repeat:?}");
+        let other = ledger.append(&tenant(), vec![event(&format!("e{id}"), "other")]);
+        assert!(matches!(other, Err(Error::Conflict { .. })));
+    }
+    append_each(&ledger, 20..40);
+    let signed = ledger.checkpoint(&tenant()).unwrap();
+    assert_eq!((signed.checkpoint.size, signed.checkpoint.origin.as_str()), (41, "log.example.com/2/default/main/0"));
+    wait_until_sealed(to.path());
+    drop(ledger);
+    assert_intact(to.path());
+    assert!(SignedCheckpoint::parse(&known.note, &report_key(to.path())).is_err(), "another key signs it");
+    again_under_a_third_origin(to.path());
+}
+
+fn report_key(dir: &Path) -> cairn_ledger::LogVerifier {
+    let key = std::fs::read_to_string(dir.join("logs/default/main/0/verifier.key")).unwrap();
+    cairn_ledger::LogVerifier::decode(key.trim_end()).unwrap()
+}
+
+/// What went on once goes on again, and an event on the very stream of the first one keeps its place in it.
+fn again_under_a_third_origin(dir: &Path) {
+    let (dest, vault, to) = (in_memory(), in_memory(), in_memory());
+    let ledger = Ledger::open(dir, small_segments()).unwrap();
+    let clash = on_stream("clash", "log:log.example.com/2/default/main/0", Some(0));
+    ledger.append(&tenant(), vec![on_stream("a", "doc", Some(0)), clash, on_stream("b", "doc", Some(1))]).unwrap();
+    ledger.append(&tenant(), vec![on_stream("c", "late", Some(0))]).unwrap();
+    let before = read_all(&ledger);
+    take(&ledger, dest.path());
+    take_vault(&ledger, vault.path());
+    let options = RestoreOptions {
+        vault: Some(vault.path().to_owned()),
+        new_origin: Some("log.example.com/3".into()),
+        ..RestoreOptions::default()
+    };
+    restore(dest.path(), to.path(), &options).unwrap();
+    let ledger = Ledger::open(to.path(), small_segments()).unwrap();
+    let after = read_all(&ledger);
+    assert_eq!(after.len(), before.len() + 1);
+    let stream = |id: &str| after.iter().find(|event| event.id == id).unwrap().stream_version;
+    assert_eq!((stream("a"), stream("b"), stream("c"), stream("clash")), (1, 2, 1, 2));
+    ledger.append(&tenant(), vec![on_stream("d", "late", Some(1)), on_stream("e", "doc", Some(2))]).unwrap();
+    drop(ledger);
+    assert_intact(to.path());
+}
+
+#[test]
+fn a_new_origin_takes_the_keys_and_another_name() {
+    let (_dir, dest, vault, _) = behind();
+    let with = |vault: Option<&Path>, origin: &str| {
+        let options = RestoreOptions {
+            vault: vault.map(Path::to_owned),
+            new_origin: Some(origin.to_owned()),
+            ..RestoreOptions::default()
+        };
+        restore(dest.path(), in_memory().path(), &options).unwrap_err().to_string()
+    };
+    assert!(with(None, "log.example.com/2").contains("takes the keys"));
+    assert!(with(Some(vault.path()), "log.example.com").contains("another"));
+    assert!(with(Some(vault.path()), "https://log.example.com/2").contains("without scheme"));
 }
 
 #[test]
