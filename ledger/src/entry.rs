@@ -103,6 +103,13 @@ pub(crate) fn decode_at(position: u64, bytes: &[u8]) -> Result<Entry, Mismatch> 
     }
 }
 
+/// The identity in an entry's bytes, without decoding the rest.
+pub(crate) fn identity_of(entry: &[u8]) -> Result<Identity, Mismatch> {
+    const AT: usize = 74;
+    let bytes = entry.get(AT..AT + 16).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Identity).ok_or_else(|| Mismatch::new(AT, "16 bytes of an identity", format!("{} bytes", entry.len())))
+}
+
 /// Whether these entry bytes are the first of a frame, without decoding the rest.
 pub(crate) fn begins_frame(entry: &[u8]) -> bool {
     entry.get(1).is_some_and(|flags| flags & FLAG_FIRST_OF_FRAME != 0)

@@ -31,8 +31,10 @@ mod proof;
 mod queue;
 mod reader;
 mod recovery;
+mod repeats;
 mod restore;
 mod restored;
+
 mod scan;
 mod seal;
 mod segment;

@@ -148,7 +148,7 @@ impl LogFiles {
     }
 
     /// Decides which of a segment's files count. Payloads are published before entries, and frames removed after both.
-    fn open_segment(&self, files: Files) -> Result<(Segment, Vec<(u64, SegmentPart)>), Error> {
+    pub(crate) fn open_segment(&self, files: Files) -> Result<(Segment, Vec<(u64, SegmentPart)>), Error> {
         let Files { first, frames, entries, generation } = files;
         let payloads = generation.map(|generation| (first, SegmentPart::Payloads { generation }));
         if files.is_sealed() {

@@ -8,6 +8,7 @@ use crate::layout::Layout;
 use crate::ledger::{beside_writer, find_logs, no_marker};
 use crate::log::{FoundLog, Mode, read_identity, read_secrets, start_state};
 use crate::payload::MacKeys;
+use crate::repeats::Repeats;
 use crate::restored::Restored;
 use crate::scan::{LogFiles, Scan};
 use crate::segment::{FoundFrame, FoundRecord};
@@ -175,14 +176,20 @@ fn verify_log(
     Ok(Some((verified, absent)))
 }
 
-/// Reads all entries and all payloads of a log, of a ledger or of a bundle.
+/// Reads all entries and all payloads of a log, of a ledger or of a bundle. No event may be recorded twice.
 pub(crate) fn verify_entries(
     files: &LogFiles,
     state: crate::continuity::Continuity,
     signed: &SignedCheckpoint,
     each: &mut dyn FnMut(&FoundFrame<'_>) -> Result<(), Error>,
 ) -> Result<Scan, Error> {
-    files.scan(state, signed.checkpoint.size, &mut |_| true, &mut |_, found| each(found))
+    let mut repeats = Repeats::default();
+    let scan = files.scan(state, signed.checkpoint.size, &mut |_| true, &mut |entries, found| {
+        entries.iter().for_each(|entry| repeats.add(&entry.identity));
+        each(found)
+    })?;
+    repeats.find(files)?;
+    Ok(scan)
 }
 
 pub(crate) fn decode(found: &FoundRecord<'_>) -> Result<StoredPayload, Error> {
