@@ -3,6 +3,7 @@
 //! Sealed segments are indexed by runs on disk (`docs/format.md`, "Index"), what follows them in memory. All of it is
 //! derived: a run that is lost, damaged or another log's is built again from the segments before anything is appended.
 
+pub(crate) mod measure;
 mod part;
 mod run;
 mod shelf;

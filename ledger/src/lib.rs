@@ -56,6 +56,11 @@ pub use checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};
 pub use error::{Damage, Error, Fork};
 pub use export::{Bundle, export_bundle, looks_like_bundle, verify_bundle};
 pub use ledger::Ledger;
+/// For the bench of lookups in the index; nothing else should use it.
+#[doc(hidden)]
+pub mod measure {
+    pub use crate::index::measure::ManyIdentities;
+}
 pub use options::{Options, Random, SystemRandom};
 pub use pending::{Pending, PendingFuture};
 pub use placement::Appended;
