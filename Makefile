@@ -31,7 +31,7 @@ check: ## formatting, lints, layering, doc tests, licences
 	@PATH="$(CURDIR)/.cache/tools/bin:$$PATH" $(CARGO) deny --locked check licenses bans sources
 
 bench: setup ## figures, each beside the machine's own limit
-	@$(CARGO) bench --locked -p cairn-ledger --bench append
+	@$(CARGO) bench --locked -p cairn-ledger --bench append --bench index
 	@$(CARGO) run --release --locked -p cairn-gpu --example train_speed
 
 generate: ## write the committed schemas anew
