@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR ?= auto
 CARGO := cargo
 BIN = $(or $(CARGO_TARGET_DIR),target)/debug/cairn
 
-.PHONY: help setup build demo test check bench generate clean
+.PHONY: help setup build demo test soak faults check bench generate clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,14 @@ demo: build ## the main job on real data: from documents to a deployed model tha
 
 test: setup ## all tests
 	@$(CARGO) test --locked --workspace --no-fail-fast
+
+soak: ## crashes, failing disks, races, kills and garbage for minutes each
+	@CAIRN_SOAK=$${CAIRN_SOAK:-120} CAIRN_KILLS=$${CAIRN_KILLS:-300} $(CARGO) test --locked -p cairn-ledger --no-fail-fast -- \
+		--nocapture crashes:: disk_faults:: producers:: kill:: fuzzing::
+
+faults: ## a real process, refused or killed at each of its file calls (needs strace)
+	@$(CARGO) build --locked -p cairn-ledger --example append_under_faults
+	@python3 tests/faults/sweep.py $(or $(CARGO_TARGET_DIR),target)/debug/examples/append_under_faults
 
 check: ## formatting, lints, layering, doc tests, licences
 	@.ci/setup checks

@@ -14,6 +14,9 @@ mod error;
 mod event;
 mod export;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod index;

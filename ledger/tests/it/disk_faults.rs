@@ -98,3 +98,36 @@ fn recovery_does_not_believe_the_page_cache() {
     }
     assert!(found >= 2, "the write and the sync can fail: {found}");
 }
+
+/// A disk that fills at any call: what is there can be read, also by the next process, and all goes on once there is room.
+#[test]
+fn whichever_call_finds_the_disk_full_the_ledger_reads_and_goes_on() {
+    let seed = Seed::of_test();
+    let mut numbers = seed.numbers();
+    let calls = calls_of(tiny).len();
+    let (mut opened, mut refused) = (0, 0);
+    for call in 0..calls {
+        let disk = SimDisk::holding(Tree::empty());
+        disk.set(Fault::FullFrom { call });
+        let mut client = Client::new(disk.clone());
+        tiny(&mut client);
+        client.close();
+        let known = client.known.clone();
+        match open(&disk) {
+            Ok(ledger) => {
+                assert_kept(&ledger, &known);
+                opened += 1;
+            }
+            Err(e) => {
+                assert!(e.is_retryable(), "full from call {call}: {e}");
+                let told = known.iter().any(|known| matches!(known, Known::Acknowledged { .. }));
+                assert!(!told, "full from call {call}: a ledger that holds something opens: {e}");
+                refused += 1;
+            }
+        }
+        disk.set(Fault::None);
+        try_end(Run::recorded(client), numbers.fork(), 1);
+    }
+    println!("full from each of {calls} calls on: {opened} opened, {refused} held nothing yet");
+    assert!(opened > 0 && refused > 0);
+}

@@ -16,6 +16,7 @@ mod kill;
 mod locate;
 mod missing;
 mod model;
+mod producers;
 mod proofs;
 mod recovery;
 mod run;

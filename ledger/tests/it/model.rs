@@ -1,8 +1,18 @@
-//! The ledger against a plain vector, under any order of batches, repeats, conflicts, version checks and reopening.
+//! The ledger against a plain vector for each tenant, under any order of batches alone and together, repeats, conflicts,
+//! version checks, checkpoints, reopening, failing calls and power cuts.
 
+use crate::client::{assert_intact, open, tenant_named};
 use crate::common::*;
-use cairn_ledger::{Error, Ledger, Options, VerifyOptions, verify};
+use crate::sim_disk::choose::{Sampled, Seeded};
+use crate::sim_disk::durable::{Durable, Sectors};
+use crate::sim_disk::{Fault, How, SimDisk, Tree};
+use cairn_ledger::{Appended, Error, Ledger};
+use cairn_schemas::{NewEvent, Position};
 use proptest::prelude::*;
+
+const TENANTS: usize = 2;
+/// Only one call fails at a time, so that much fewer tries do.
+const TRIES: usize = 8;
 
 #[derive(Clone, Debug)]
 struct Sent {
@@ -14,9 +24,15 @@ struct Sent {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append(Vec<Sent>),
+    Append(usize, Vec<Sent>),
+    /// Batches that are handed over before any of them is answered.
+    Together(usize, Vec<Vec<Sent>>),
     Reopen,
-    Checkpoint,
+    Checkpoint(usize),
+    /// The call after so many fails.
+    Fails(usize, How),
+    /// What was not synced is kept, lost or torn, as the seed has it.
+    PowerCut(u64),
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
@@ -25,15 +41,20 @@ fn sent() -> impl Strategy<Value = Sent> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let batch = || proptest::collection::vec(sent(), 1..4);
+    let how = prop_oneof![Just(How::Undone), Just(How::Unanswered), Just(How::Half)];
     prop_oneof![
-        8 => proptest::collection::vec(sent(), 1..4).prop_map(Step::Append),
+        8 => (0..TENANTS, batch()).prop_map(|(tenant, batch)| Step::Append(tenant, batch)),
+        3 => (0..TENANTS, proptest::collection::vec(batch(), 2..5)).prop_map(|(tenant, all)| Step::Together(tenant, all)),
         1 => Just(Step::Reopen),
-        1 => Just(Step::Checkpoint),
+        1 => (0..TENANTS).prop_map(Step::Checkpoint),
+        2 => (0..40usize, how).prop_map(|(after, how)| Step::Fails(after, how)),
+        2 => any::<u64>().prop_map(Step::PowerCut),
     ]
 }
 
 /// What a batch must come to, by the plainest means.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Outcome {
     New(Vec<(u64, u64)>),
     Repeat(Vec<(u64, u64)>),
@@ -86,14 +107,19 @@ impl Model {
     }
 }
 
-fn append(ledger: &Ledger, batch: &[Sent]) -> Outcome {
-    let events = batch.iter().map(|sent| {
-        let mut event = event(&sent.id.to_string(), &sent.content.to_string());
+fn events(batch: &[Sent]) -> Vec<NewEvent> {
+    let one = |sent: &Sent| {
+        let mut event = event(&sent.id.to_string(), &sent.content.to_string().repeat(100));
         event.envelope.stream = Some(format!("stream {}", sent.stream));
         event.envelope.expected_version = sent.expected;
         event
-    });
-    match ledger.append(&tenant(), events.collect()) {
+    };
+    batch.iter().map(one).collect()
+}
+
+/// `None` where the disk was at fault and the call is to be tried again.
+fn outcome(answer: Result<Vec<Appended>, Error>) -> Option<Outcome> {
+    Some(match answer {
         Ok(appended) => {
             let places = appended.iter().map(|a| (a.position.get(), a.stream_version)).collect();
             if appended[0].duplicate { Outcome::Repeat(places) } else { Outcome::New(places) }
@@ -102,35 +128,129 @@ fn append(ledger: &Ledger, batch: &[Sent]) -> Outcome {
         Err(Error::Conflict { position, .. }) => Outcome::Conflict(position.get()),
         Err(Error::PartlyRepeated { .. }) => Outcome::Partly,
         Err(Error::WrongVersion { .. }) => Outcome::WrongVersion,
-        Err(other) => panic!("{other}"),
+        Err(other) => {
+            assert!(other.is_retryable(), "{other}");
+            return None;
+        }
+    })
+}
+
+/// A ledger on a disk that may fail, opened again whenever that helps.
+struct Subject {
+    disk: SimDisk,
+    ledger: Option<Ledger>,
+}
+
+impl Subject {
+    fn ledger(&mut self) -> Ledger {
+        for _ in 0..TRIES {
+            match self.ledger.take().map_or_else(|| open(&self.disk), Ok) {
+                Ok(ledger) => return self.ledger.insert(ledger).clone(),
+                Err(e) => assert!(e.is_retryable(), "{e}"),
+            }
+        }
+        panic!("one failing call cannot keep a ledger from opening");
+    }
+
+    /// Tries until the answer is about the batch. What a failed try had recorded is then a repeat.
+    fn append(&mut self, tenant: usize, batch: &[Sent], expected: &Outcome) {
+        for _ in 0..TRIES {
+            let answer = self.ledger().append(&tenant_named(tenant), events(batch));
+            match self.settle(answer) {
+                Some(Outcome::Repeat(places)) => match expected {
+                    Outcome::New(new) => return assert_eq!(&places, new, "recorded by a try that failed"),
+                    other => return assert_eq!(&Outcome::Repeat(places), other),
+                },
+                Some(outcome) => return assert_eq!(&outcome, expected),
+                None => {}
+            }
+        }
+        panic!("one failing call cannot keep a batch from being recorded");
+    }
+
+    fn settle(&mut self, answer: Result<Vec<Appended>, Error>) -> Option<Outcome> {
+        if matches!(answer, Err(Error::OutcomeUnknown { .. } | Error::WriterEnded { .. })) {
+            self.ledger = None;
+        }
+        outcome(answer)
+    }
+
+    fn together(&mut self, tenant: usize, batches: &[Vec<Sent>], expected: &[Outcome]) {
+        let (ledger, tenant_id) = (self.ledger(), tenant_named(tenant));
+        let mut pending = Vec::new();
+        for batch in batches {
+            match ledger.submit(&tenant_id, events(batch)) {
+                // What comes after it must not overtake it.
+                Err(e) if e.is_retryable() => break,
+                answer => pending.push(answer),
+            }
+        }
+        let answers: Vec<_> = pending.into_iter().map(|answer| Some(answer.and_then(|one| one.wait()))).collect();
+        let answers = answers.into_iter().chain(std::iter::repeat_with(|| None));
+        drop(ledger);
+        for ((batch, expected), answer) in batches.iter().zip(expected).zip(answers) {
+            match answer.and_then(|answer| self.settle(answer)) {
+                Some(outcome) => assert_eq!(&outcome, expected),
+                None => self.append(tenant, batch, expected),
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, tenant: usize, size: u64) {
+        for _ in 0..TRIES {
+            match self.ledger().checkpoint(&tenant_named(tenant)) {
+                Ok(signed) => return assert_eq!(signed.checkpoint.size, size),
+                Err(Error::OutcomeUnknown { .. } | Error::WriterEnded { .. }) => self.ledger = None,
+                Err(e) => assert!(e.is_retryable(), "{e}"),
+            }
+        }
+        panic!("one failing call cannot keep a checkpoint from being signed");
+    }
+
+    fn cut_power(&mut self, seed: u64) {
+        let (start, changes) = self.disk.record();
+        self.ledger = None;
+        let mut choose = Sampled::new(Seeded::new(seed));
+        let mut durable = Durable::new(&start, Sectors::Atomic);
+        changes.iter().for_each(|change| durable.apply(change, &mut choose));
+        self.disk = SimDisk::holding(durable.crash(&mut choose));
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn behaves_like_a_vector(steps in proptest::collection::vec(step(), 1..30)) {
-        let dir = in_memory();
-        let open = || Ledger::open(dir.path(), Options { segment_bytes_max: 2 << 10, ..options() }).unwrap();
-        let (mut ledger, mut model) = (open(), Model::default());
+    fn behaves_like_a_vector(steps in proptest::collection::vec(step(), 1..40)) {
+        let mut subject = Subject { disk: SimDisk::holding(Tree::empty()), ledger: None };
+        let mut models = [Model::default(), Model::default()];
         for step in &steps {
             match step {
-                Step::Append(batch) => prop_assert_eq!(append(&ledger, batch), model.append(batch)),
-                Step::Checkpoint if model.0.is_empty() => {}
-                Step::Checkpoint => prop_assert_eq!(ledger.checkpoint(&tenant()).unwrap().checkpoint.size, model.0.len() as u64),
-                Step::Reopen => {
-                    drop(ledger);
-                    ledger = open();
+                Step::Append(tenant, batch) => subject.append(*tenant, batch, &models[*tenant].append(batch)),
+                Step::Together(tenant, batches) => {
+                    let expected: Vec<_> = batches.iter().map(|batch| models[*tenant].append(batch)).collect();
+                    subject.together(*tenant, batches, &expected);
                 }
+                Step::Checkpoint(tenant) if models[*tenant].0.is_empty() => {}
+                Step::Checkpoint(tenant) => subject.checkpoint(*tenant, models[*tenant].0.len() as u64),
+                Step::Reopen => subject.ledger = None,
+                Step::Fails(after, how) => {
+                    let call = subject.disk.calls().len() + after;
+                    subject.disk.set(Fault::At { call, how: *how, dies: false });
+                }
+                Step::PowerCut(seed) => subject.cut_power(*seed),
             }
         }
-        let (read, expected): (Vec<_>, Vec<_>) = (read_all(&ledger), model.0.iter().map(|sent| sent.id.to_string()).collect());
-        prop_assert_eq!(ids(&read), expected);
-        for (at, event) in read.iter().enumerate() {
-            prop_assert_eq!(event.position.get(), at as u64 + 1);
-            prop_assert_eq!(event.stream_version, model.version(model.0[at].stream, at + 1));
+        subject.disk.set(Fault::None);
+        let ledger = subject.ledger();
+        for (tenant, model) in models.iter().enumerate() {
+            let read = ledger.read(&tenant_named(tenant), Position::FIRST, 1000).unwrap();
+            prop_assert_eq!(ids(&read), model.0.iter().map(|sent| sent.id.to_string()).collect::<Vec<_>>());
+            for (at, event) in read.iter().enumerate() {
+                prop_assert_eq!(event.position.get(), at as u64 + 1);
+                prop_assert_eq!(event.stream_version, model.version(model.0[at].stream, at + 1));
+            }
         }
-        drop(ledger);
-        prop_assert!(verify(dir.path(), &VerifyOptions::default()).unwrap().is_intact());
+        drop((ledger, subject.ledger.take()));
+        assert_intact(&subject.disk);
     }
 }

@@ -60,7 +60,9 @@ fn assert_goes_on_from(dir: &Path, head: u64) {
 #[test]
 fn an_incomplete_last_frame_is_cut_at_every_length_and_kept_aside() {
     let crashed = Crashed::new(3, 2);
-    for length in crashed.ends[2]..crashed.ends[3] {
+    let (start, end) = (crashed.ends[2], crashed.ends[3]);
+    // Around header and trailer every length, between them some.
+    for length in (start..end).filter(|at| at - start < 80 || end - at < 80 || at % 512 < 2 || at % 23 == 0) {
         let (dir, _) = crashed.with_log(&crashed.log[..length]);
         let before = verify(dir.path(), &VerifyOptions::default()).unwrap();
         assert!(before.is_intact(), "what nobody was told of may be missing: {:?}", before.damage);

@@ -87,7 +87,7 @@ pub(crate) enum Fault {
         how: How,
         dies: bool,
     },
-    /// From this call on nothing fits: files and folders are not created, writes stop half way.
+    /// From this call on nothing more fits: no files and folders are created, writes that need room stop half way.
     FullFrom {
         call: usize,
     },
@@ -469,7 +469,8 @@ impl StoredFile for SimFile {
         };
         let half = &from[..from.len() / 2];
         match inner.call(Call::Write)? {
-            None if inner.is_full() => {
+            // What has its place already can be written over.
+            None if inner.is_full() && offset as usize + from.len() > inner.live.files[&self.node].len() => {
                 write(&mut inner, half);
                 Err(full())
             }
