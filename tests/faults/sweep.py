@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-THREADS, BATCHES = 2, 6
+THREADS, BATCHES = 2, 20
 # Enough for the slowest run under strace; whoever takes longer hangs.
 SECONDS_MAX = 60
 CALLS = {
