@@ -27,8 +27,9 @@ soak: ## crashes, failing disks, races, kills and garbage for minutes each
 	@CAIRN_SOAK=$${CAIRN_SOAK:-120} CAIRN_KILLS=$${CAIRN_KILLS:-300} $(CARGO) test --locked -p cairn-ledger --no-fail-fast -- \
 		--nocapture crashes:: disk_faults:: producers:: kill:: fuzzing::
 
-faults: ## a real process, refused or killed at each of its file calls (needs strace)
+faults: ## a real process on a full disk, and refused or killed at each of its file calls (strace; root for mounting)
 	@$(CARGO) build --locked -p cairn-ledger --example append_under_faults
+	@python3 tests/faults/full.py $(or $(CARGO_TARGET_DIR),target)/debug/examples/append_under_faults
 	@python3 tests/faults/sweep.py $(or $(CARGO_TARGET_DIR),target)/debug/examples/append_under_faults
 
 check: ## formatting, lints, layering, doc tests, licences

@@ -1,8 +1,8 @@
 //! Test program: appends from several threads and says what was acknowledged, so that it can be killed or refused
 //! anything at any moment; and checks afterwards, without faults, that all of it is there.
 //!
-//!     append_under_faults append DIR FIRST THREADS BATCHES   prints "acknowledged TENANT ID POSITION" lines, then "done"
-//!     append_under_faults check  DIR FIRST THREADS BATCHES   reads those lines; retries everything; verifies
+//!     append_under_faults append DIR FIRST THREADS BATCHES [SEGMENT_BYTES EVENT_BYTES]   prints "acknowledged TENANT ID POSITION" lines, then "done"
+//!     append_under_faults check  DIR FIRST THREADS BATCHES [SEGMENT_BYTES EVENT_BYTES]   reads those lines; retries everything; verifies
 //!
 //! `append` ends with 3 where the ledger failed it; `check` ends with 1 where anything that must hold does not.
 
@@ -22,6 +22,8 @@ struct Work {
     first: usize,
     threads: usize,
     batches: usize,
+    segment_bytes: usize,
+    event_bytes: usize,
 }
 
 fn main() -> ExitCode {
@@ -36,7 +38,9 @@ pub(crate) fn run(args: &[String]) -> u8 {
         eprintln!("usage: append_under_faults append|check DIR FIRST THREADS BATCHES");
         return 2;
     };
-    let (dir, work) = (Path::new(dir), Work { first, threads, batches });
+    // Small segments and quick checkpoints, so that a short run does everything that a long one does.
+    let (segment_bytes, event_bytes) = (number(5).unwrap_or(2 << 10), number(6).unwrap_or(400));
+    let (dir, work) = (Path::new(dir), Work { first, threads, batches, segment_bytes, event_bytes });
     match command.as_str() {
         "append" => append(dir, work),
         "check" => check(dir, work),
@@ -47,12 +51,11 @@ pub(crate) fn run(args: &[String]) -> u8 {
     }
 }
 
-/// Small segments and quick checkpoints, so that a short run does everything that a long one does.
-fn open(dir: &Path) -> Result<Ledger, Error> {
+fn open(dir: &Path, work: Work) -> Result<Ledger, Error> {
     Ledger::open(
         dir,
         Options {
-            segment_bytes_max: 2 << 10,
+            segment_bytes_max: work.segment_bytes as u64,
             checkpoint_delay: Duration::from_millis(2),
             origin: Some("log.example.com".into()),
             ..Options::default()
@@ -65,9 +68,12 @@ fn tenant(n: usize) -> TenantId {
 }
 
 /// The batch `n` of a thread: the same events whenever it is asked for.
-fn batch(thread: usize, n: usize) -> (TenantId, Vec<NewEvent>) {
+fn batch(thread: usize, n: usize, work: Work) -> (TenantId, Vec<NewEvent>) {
     let event = |part: usize| {
-        let text = format!("{{\"text\":\"{}\"}}", format!("{thread} {n} {part} ").repeat(1 + 20 * ((n + part) % 5)));
+        let text = format!(
+            "{{\"text\":\"{}\"}}",
+            format!("{thread} {n} {part} ").repeat(1 + work.event_bytes / 20 * ((n + part) % 5))
+        );
         let data: RawJson = serde_json::from_str(&text).expect("JSON");
         let payload = CustomRecorded { kind: "test.said".into(), about: None, used: vec![], produced: vec![], data };
         let mut event = NewEvent::new("test", &format!("{thread}-{n}-{part}"), payload);
@@ -78,7 +84,7 @@ fn batch(thread: usize, n: usize) -> (TenantId, Vec<NewEvent>) {
 }
 
 fn append(dir: &Path, work: Work) -> u8 {
-    let ledger = match open(dir) {
+    let ledger = match open(dir, work) {
         Ok(ledger) => ledger,
         Err(e) => return failed("opening", &e),
     };
@@ -103,7 +109,7 @@ fn append(dir: &Path, work: Work) -> u8 {
 
 fn append_thread(ledger: &Ledger, thread: usize, work: Work) -> u8 {
     for n in work.first..work.first + work.batches {
-        let (tenant, batch) = batch(thread, n);
+        let (tenant, batch) = batch(thread, n, work);
         let ids: Vec<String> = batch.iter().map(|event| event.envelope.id.clone()).collect();
         let places = match ledger.append(&tenant, batch) {
             Ok(places) => places,
@@ -160,7 +166,7 @@ fn find_fault(dir: &Path, work: Work) -> Option<String> {
             return Some(format!("opening to read: {e}"));
         }
     }
-    let ledger = match open(dir) {
+    let ledger = match open(dir, work) {
         Ok(ledger) => ledger,
         Err(e) => return Some(format!("opening: {e}")),
     };
@@ -169,7 +175,7 @@ fn find_fault(dir: &Path, work: Work) -> Option<String> {
     }
     for n in work.first..work.first + work.batches {
         for thread in 0..work.threads {
-            let (tenant, batch) = batch(thread, n);
+            let (tenant, batch) = batch(thread, n, work);
             if let Err(e) = ledger.append(&tenant, batch) {
                 return Some(format!("retrying batch {n} of thread {thread}: {e}"));
             }
