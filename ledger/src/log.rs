@@ -72,8 +72,9 @@ impl Log {
             // All was done, but perhaps for the last sync.
             return sync_folder(disk, parent(&signing_key));
         }
-        let segments = log.segments();
-        disk.create_dirs(&segments).map_err(Error::io("creating", &segments))?;
+        for folder in [log.segments(), log.index()] {
+            disk.create_dirs(&folder).map_err(Error::io("creating", &folder))?;
+        }
         keys::ensure_mac_key(disk, layout, &id.tenant, &*options.random)?;
         let signer = keys::draw_signer(origin, &*options.random);
         recovery::create_frames(disk, &log.segment(1, SegmentPart::Frames))?;
