@@ -11,7 +11,7 @@ Exit codes:
   4    input is wrong: a pipeline, an event, a ref
   5    verification found damage, or a reproduction differs
   6    another process holds the data directory
-  7    a gate blocked
+  7    a gate, or a legal hold, blocked
   130  stopped on request";
 
 pub(crate) const FAILED: u8 = 1;
@@ -110,6 +110,9 @@ fn of_ledger(error: &cairn_ledger::Error) -> u8 {
         E::Damaged(_) => DIFFERS,
         E::NoArtifact { .. } | E::NoLog { .. } | E::NotCovered { .. } | E::NoTile { .. } => NOT_FOUND,
         E::Proof { .. } => DIFFERS,
+        E::Held { .. } => BLOCKED,
+        E::NoSuchPosition { .. } => NOT_FOUND,
+        E::NotRedactable { .. } => WRONG_INPUT,
         E::BatchLength { .. }
         | E::TooLarge { .. }
         | E::TooManyRefs { .. }

@@ -63,6 +63,14 @@ enum Command {
     Reproduce(commands::reproduce::Args),
     /// Write a bundle that can be verified alone.
     Export(commands::export::Args),
+    /// Replace payloads by what may stay of them: a mistake, free text, what is too old.
+    Redact(commands::redact::Args),
+    /// Say for how long payloads are kept; `cairn redact --retention` does it.
+    #[command(subcommand)]
+    Retention(commands::redact::RetentionArgs),
+    /// Place and lift legal holds, under which nothing is erased.
+    #[command(subcommand)]
+    Hold(commands::hold::Args),
     /// Rebuild projections from the ledger.
     Rebuild(commands::rebuild::Args),
     /// Show what is here: head, checkpoint, projections, what is deployed.
@@ -89,6 +97,9 @@ fn main() -> ExitCode {
         Command::RollBack(args) => commands::deployment::roll_back(&globals, &args),
         Command::Reproduce(args) => commands::reproduce::run(&globals, &args),
         Command::Export(args) => commands::export::run(&globals, &args),
+        Command::Redact(args) => commands::redact::run(&globals, &args),
+        Command::Retention(args) => commands::redact::retention(&globals, &args),
+        Command::Hold(args) => commands::hold::run(&globals, &args),
         Command::Rebuild(args) => commands::rebuild::run(&globals, &args),
         Command::Status(args) => commands::status::run(&globals, &args),
     };

@@ -2,7 +2,7 @@
 
 use crate::artifacts::Artifacts;
 use cairn_schemas::{Blake3, Position, Ref, StoredPayload};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Most absent artifacts that a report lists.
 pub(crate) const ABSENT_MAX: usize = 1_000;
@@ -30,6 +30,13 @@ pub(crate) struct AbsentFinder {
 impl AbsentFinder {
     pub(crate) fn new(log: &str, stored: Artifacts) -> Self {
         Self { log: log.to_owned(), stored, seen: HashSet::new(), first: Vec::new(), count: 0 }
+    }
+
+    /// Takes back those that were destroyed with authority.
+    pub(crate) fn forget(&mut self, erased: &BTreeSet<Blake3>) {
+        let was_counted = |digest: &&Blake3| self.seen.contains(*digest) && !self.stored.contains(digest);
+        self.count = self.count.saturating_sub(erased.iter().filter(was_counted).count() as u64);
+        self.first.retain(|absent| !erased.contains(&absent.artifact));
     }
 
     pub(crate) fn look(&mut self, position: Position, event: &StoredPayload) {

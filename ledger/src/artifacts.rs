@@ -209,6 +209,19 @@ impl Artifacts {
         Ok(found.into_iter())
     }
 
+    /// Removes an artifact and what stands beside it, for good.
+    pub(crate) fn destroy(&self, digest: &Blake3) -> Result<(), Error> {
+        let path = self.path(digest);
+        for file in [&path, &self.sidecar(digest)] {
+            match self.disk.remove(file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("removing", file)(e)),
+                _ => {}
+            }
+        }
+        let folder = crate::storage::parent(&path);
+        self.disk.sync_dir(folder).map_err(Error::io("syncing", folder))
+    }
+
     pub(crate) fn sidecar(&self, digest: &Blake3) -> PathBuf {
         self.path(digest).with_extension(SIDECAR_SUFFIX)
     }

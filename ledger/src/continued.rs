@@ -23,7 +23,7 @@ use crate::storage::{Access, Storage, write_whole};
 use crate::tree::Tree;
 use crate::verify::{decode, verify_entries};
 use cairn_schemas::events::Fact;
-use cairn_schemas::events::governance::{LogContinued, PayloadsRedacted, Replacement};
+use cairn_schemas::events::governance::{LogContinued, Replacement};
 use cairn_schemas::{Clock, NewEvent, Timestamp};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,8 +33,6 @@ use std::sync::Arc;
 const SOURCE: &str = "cairn://ledger";
 const REASON: &str = "restored behind what was known of it";
 const SEGMENT_BYTES: u64 = 64 << 20;
-/// Replacements that one event lists.
-const PAGE_REPLACEMENTS: usize = 10_000;
 
 /// One log as it goes on.
 pub(crate) struct Continue<'a> {
@@ -144,23 +142,9 @@ impl Continue<'_> {
             return Ok(());
         }
         let ledger = Ledger::open_restoring(&self.new.dir, self.options(self.clock.clone()))?;
-        let origin = self.new_marker.log_origin(id);
         for (request, replacements) in replaced {
-            let pages = replacements.chunks(PAGE_REPLACEMENTS);
-            let count = pages.len() as u32;
-            for (page, replacements) in (1..).zip(pages) {
-                let payload = PayloadsRedacted {
-                    request: request.clone(),
-                    basis: format!("redacted in {}", self.old_marker.log_origin(id)),
-                    origin: origin.clone(),
-                    page,
-                    pages: count,
-                    replacements: replacements.to_vec(),
-                    artifacts: Vec::new(),
-                };
-                let event = NewEvent::new(SOURCE, &format!("redaction:{origin}:{request}:{page}"), payload);
-                ledger.append(&id.tenant, vec![event])?;
-            }
+            let basis = format!("redacted in {}", self.old_marker.log_origin(id));
+            ledger.record_redacted(&id.tenant, &request, &basis, &replacements)?;
         }
         Ok(())
     }
@@ -230,7 +214,7 @@ impl<'a> LogWriter<'a> {
             };
             let position = old.position.next().ok_or_else(too_long)?;
             if record.record.kind == RecordKind::Replacement {
-                let request = stored.extensions.get(crate::payload::REDACTED_BY).cloned().unwrap_or_default();
+                let request = stored.extensions.get(crate::redact::form::REDACTED_BY).cloned().unwrap_or_default();
                 let put = Replacement { position: position.get(), commitment: record.record.commitment() };
                 self.replaced.entry(request).or_default().push(put);
             }

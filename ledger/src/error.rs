@@ -70,6 +70,18 @@ pub enum Error {
     NoTile { what: String, size: u64 },
     #[error("the proof does not hold: {why}")]
     Proof { why: String },
+    #[error(
+        "position {position} is under the legal hold `{hold}` (scope {scope}); nothing of it is erased until that is lifted"
+    )]
+    Held { position: Position, hold: String, scope: String },
+    #[error("position {position} is of type {event_type}, which erasure itself rests on; leave it out")]
+    NotRedactable { position: Position, event_type: &'static str },
+    #[error("positions {from} to {to} are not in this log, which holds 1 to {head}")]
+    NoSuchPosition { from: u64, to: u64, head: u64 },
+    #[error(
+        "the retention policy at position {position} is not of the form {{\"<family>\": {{\"days\": <number>}}}} but `{config}`; record one that is"
+    )]
+    Policy { position: Position, config: String },
     #[error("there is no artifact {digest}")]
     NoArtifact { digest: Blake3 },
     #[error("{}: {why}", path.display())]

@@ -10,7 +10,8 @@ use crate::log::{Log, read_checkpoint, start_state};
 use crate::scan::LogFiles;
 use crate::segment::writer::{SegmentStart, SegmentWriter};
 use crate::storage::{Access, FileSystem, Storage, read_small, write_whole};
-use crate::verify::{StreamNames, decode, verify_entries};
+use crate::verify::authority::Authority;
+use crate::verify::{Erased, StreamNames, decode, verify_entries};
 use cairn_schemas::{Blake3, Ref, Sha256, StoredPayload, TenantId};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub struct Bundle {
     pub artifacts: Vec<Artifact>,
     /// Which of the artifacts some event of the log names as used or produced.
     pub artifacts_named: Vec<Blake3>,
+    /// What was erased with authority before it was exported.
+    pub erased: Erased,
 }
 
 /// Writes a tenant's whole log up to its current checkpoint, and these artifacts, into an absent or empty directory.
@@ -94,9 +97,9 @@ fn verify_parts(dir: &Path) -> Result<Bundle, Error> {
         return Err(keys::damaged(&layout, &paths.marker, expected, "another list"));
     }
     check_no_other_file(&*disk, &layout, &paths, &artifacts, &stored)?;
-    let (chain_head, artifacts_named) = verify_log(&files, &checkpoint, &verifier, &artifacts)?;
+    let (chain_head, artifacts_named, erased) = verify_log(&files, &checkpoint, &verifier, &artifacts)?;
     let (origin, verifier_key) = (verifier.origin().to_owned(), verifier.encode());
-    Ok(Bundle { origin, verifier_key, checkpoint, chain_head, artifacts, artifacts_named })
+    Ok(Bundle { origin, verifier_key, checkpoint, chain_head, artifacts, artifacts_named, erased })
 }
 
 struct Paths {
@@ -153,7 +156,7 @@ fn marker_text(checkpoint: &SignedCheckpoint, artifacts: &[Artifact]) -> String 
     with_check(&text, "check ")
 }
 
-type Verified = (Blake3, Vec<Blake3>);
+type Verified = (Blake3, Vec<Blake3>, Erased);
 
 fn verify_log(
     files: &LogFiles,
@@ -163,11 +166,14 @@ fn verify_log(
 ) -> Result<Verified, Error> {
     let looked_for: BTreeSet<Blake3> = artifacts.iter().map(|artifact| artifact.blake3).collect();
     let (mut names, mut named) = (StreamNames::default(), BTreeSet::new());
+    let mut authority = Authority::new(verifier.origin());
     let state = start_state(verifier, checkpoint);
     let scan = verify_entries(files, state, checkpoint, &mut |found| {
+        authority.frame(found);
         for record in &found.records {
             let stored = decode(record)?;
             names.check(record, &stored.stream)?;
+            authority.look(record, &stored)?;
             named.extend(artifacts_of(&stored).filter(|digest| looked_for.contains(digest)));
         }
         Ok(())
@@ -179,7 +185,7 @@ fn verify_log(
         let site = files.at(files.layout.segments());
         return Err(site.damage(Some(size), 0, Mismatch::new(0, expected, format!("{size} entries with root {root}"))));
     }
-    Ok((scan.state.chain, named.into_iter().collect()))
+    Ok((scan.state.chain, named.into_iter().collect(), authority.settle_alone()?))
 }
 
 fn artifacts_of(stored: &StoredPayload) -> impl Iterator<Item = Blake3> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 const SIGNING_KEY_SUFFIX: &str = ".signing.key";
+pub(crate) const REGISTER_SUFFIX: &str = ".register";
 
 /// What a log is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +97,13 @@ impl Layout {
     }
     pub(crate) fn artifacts(&self, tenant: &TenantId) -> PathBuf {
         self.all_artifacts().join(tenant.as_str())
+    }
+    pub(crate) fn registers(&self) -> PathBuf {
+        self.dir.join("register")
+    }
+    /// What was destroyed of a tenant's.
+    pub(crate) fn register(&self, tenant: &TenantId) -> PathBuf {
+        self.registers().join(format!("{tenant}{REGISTER_SUFFIX}"))
     }
     pub(crate) fn keys(&self) -> PathBuf {
         self.dir.join("keys")

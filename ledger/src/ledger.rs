@@ -10,19 +10,22 @@ use crate::layout::{Layout, LogId, LogKind};
 use crate::log::{FoundLog, Log, Mode, read_checkpoint};
 use crate::lru::Caches;
 use crate::options::Options;
+use crate::payload::MacKeys;
 use crate::pending::Pending;
 use crate::placement::Appended;
 use crate::proof::{Consistency, ConsistencyProof, InclusionProof};
 use crate::queue::Waiting;
 use crate::reader;
+use crate::register::Register;
 use crate::restored::Restored;
 use crate::seal::run_sealer;
 use crate::sequencer::{Sequencer, Shared, WRITERS, writing};
 use crate::signing::{run_signer, store_checkpoint};
 use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, is_full, list_if_any, read_small};
 use crate::tiles::TilePath;
+use crate::writer::GroupFailure;
 use cairn_schemas::{Blake3, NewEvent, Position, Recorded, Sha256, TenantId};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -47,6 +50,8 @@ struct Inner {
     logs: RwLock<BTreeMap<LogId, Arc<Log>>>,
     /// Held while a log is being created.
     creating: Mutex<()>,
+    /// Held while payloads are redacted and registers written.
+    redacting: Mutex<()>,
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The locked file; `None` where the ledger is open read-only.
@@ -99,7 +104,9 @@ impl Ledger {
         };
         let caches = Arc::default();
         let logs = open_logs(&layout, &marker, &options, &caches, Mode::Write)?;
-        Ok(Self::start(layout, options, marker, caches, logs, Some(lock)))
+        let ledger = Self::start(layout, options, marker, caches, logs, Some(lock));
+        ledger.finish_redactions()?;
+        Ok(ledger)
     }
 
     /// Opens a ledger for reading, beside whoever writes it. It sees what was durable at the call, and stays there.
@@ -131,7 +138,18 @@ impl Ledger {
             false => Vec::new(),
         };
         let (logs, threads) = (RwLock::new(logs), Mutex::new(threads));
-        Self(Arc::new(Inner { layout, options, marker, caches, logs, creating: Mutex::new(()), shared, threads, lock }))
+        Self(Arc::new(Inner {
+            layout,
+            options,
+            marker,
+            caches,
+            logs,
+            creating: Mutex::new(()),
+            redacting: Mutex::new(()),
+            shared,
+            threads,
+            lock,
+        }))
     }
 
     pub fn dir(&self) -> &Path {
@@ -296,6 +314,39 @@ impl Ledger {
             Some(lock) => write_note(&**lock, note).map_err(Error::io("writing", &self.0.layout.lock())),
             None => Err(Error::ReadOnly),
         }
+    }
+
+    pub(crate) fn redacting(&self) -> MutexGuard<'_, ()> {
+        self.0.redacting.lock()
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Storage> {
+        &self.0.options.storage
+    }
+
+    /// A tenant's erasure register.
+    pub(crate) fn register(&self, tenant: &TenantId, keys: &MacKeys) -> Result<Register, Error> {
+        Register::open(self.disk(), &self.0.layout, tenant, keys)
+    }
+
+    /// A log that exists, of a ledger that is open for writing.
+    pub(crate) fn writable_log(&self, tenant: &TenantId) -> Result<Arc<Log>, Error> {
+        match self.0.lock {
+            None => Err(Error::ReadOnly),
+            Some(_) => self.0.log(tenant).ok_or_else(|| Error::NoLog { tenant: tenant.clone() }),
+        }
+    }
+
+    /// Begins a new segment, if the one being appended to holds a position up to `last`.
+    pub(crate) fn rotate_past(&self, log: &Log, last: u64) -> Result<(), Error> {
+        let writing = log.writing.as_ref().expect("open for writing");
+        writing.writer.lock().rotate_past(log, last).map_err(|failure| match failure {
+            GroupFailure::DiskFull { bytes, path } => Error::DiskFull { bytes, path },
+            GroupFailure::Unknown { why } => {
+                self.0.shared.end(&why);
+                Error::OutcomeUnknown { why }
+            }
+        })
     }
 
     pub(crate) fn log(&self, tenant: &TenantId) -> Option<Arc<Log>> {

@@ -54,6 +54,8 @@ pub(crate) struct Writing {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) inbox: Inbox,
     pub(crate) signing: Signing,
+    /// Held while sealed segments are made or replaced.
+    pub(crate) sealing: Mutex<()>,
 }
 
 /// How a log is opened.
@@ -137,7 +139,7 @@ impl Log {
                 let edge = Edge::of(&state, index.streams());
                 let writer = Mutex::new(Writer::new(options, &segments, edge, index)?);
                 let (inbox, signing) = (Inbox::default(), Signing::default());
-                Some(Writing { mac_keys, signer, shelf, writer, inbox, signing })
+                Some(Writing { mac_keys, signer, shelf, writer, inbox, signing, sealing: Mutex::new(()) })
             }
             _ => None,
         };

@@ -6,7 +6,8 @@ use crate::entry::{self, Entry};
 use crate::error::{Error, Mismatch};
 use crate::frame::{Frame, FrameHeader};
 use crate::lru::Owner;
-use crate::payload::{REDACTED_BY, Record, RecordKind, Records};
+use crate::payload::{Record, RecordKind, Records};
+use crate::redact::form;
 use crate::scan::check_record;
 use crate::segment::frames::{FrameAt, FramesFile};
 use crate::segment::writer::SegmentStart;
@@ -146,13 +147,12 @@ fn frame_of(frames: &RwLock<Vec<FrameAt>>, position: u64) -> FrameAt {
 }
 
 fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
-    let mut stored = StoredPayload::decode(record.bytes)?;
-    let redacted_by = match record.kind {
-        RecordKind::Replacement => stored.extensions.remove(REDACTED_BY),
-        RecordKind::Original => None,
-    };
+    if record.kind == RecordKind::Replacement {
+        return form::recorded(entry, record);
+    }
+    let stored = StoredPayload::decode(record.bytes)?;
     Ok(Recorded {
-        redacted_by,
+        redacted_by: None,
         position: entry.position,
         recorded_at: entry.recorded_at,
         stream_version: entry.stream_version,
@@ -172,7 +172,7 @@ fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
 }
 
 /// Walks from a position towards the head. Locks are held only while places are looked up, never while reading.
-fn walk(view: &RwLock<View>, from: u64, each: Each<'_>) -> Result<(), Error> {
+pub(crate) fn walk(view: &RwLock<View>, from: u64, each: Each<'_>) -> Result<(), Error> {
     let mut position = from;
     loop {
         let Some((segment, end)) = view.read().segment(position) else { return Ok(()) };

@@ -47,7 +47,7 @@ pub(crate) struct Scan {
     /// The greatest position that a frame, or the checkpoint, says was durable.
     pub(crate) durable_before: u64,
     pub(crate) temporary: Vec<String>,
-    /// Files that a sealing, cut short by a crash, left behind.
+    /// Files that a sealing or a redaction, cut short by a crash, left behind.
     pub(crate) leftover: Vec<(u64, SegmentPart)>,
 }
 
@@ -101,7 +101,7 @@ impl LogFiles {
         wanted: Wanted<'_>,
         each: EachFrame<'_>,
     ) -> Result<Scan, Error> {
-        let (mut segments, mut leftover) = (Vec::new(), Vec::new());
+        let (mut segments, mut leftover) = (Vec::new(), listing.superseded.clone());
         let (mut tail, mut durable_before) = (None, checkpoint_size.max(state.head));
         let last = listing.segments.last().map(|files| files.first);
         for (index, files) in listing.segments.iter().enumerate() {

@@ -13,13 +13,19 @@ use std::sync::mpsc::Receiver;
 /// Body of the sealer's thread.
 pub(crate) fn run_sealer(logs: Receiver<Arc<Log>>) {
     for log in logs {
-        if let Err(e) = seal_full(&log) {
+        if let Err(e) = seal_alone(&log) {
             tracing::warn!(log = %log.id, error = %e, "a full segment could not be sealed; the next seal tries again");
         }
     }
 }
 
-/// Seals every frames file of a log but the last, which is being appended to.
+/// Seals what is full, beside whoever replaces payloads.
+pub(crate) fn seal_alone(log: &Log) -> Result<(), Error> {
+    let _sealing = log.writing.as_ref().expect("only logs open for writing are sealed").sealing.lock();
+    seal_full(log)
+}
+
+/// Seals every frames file of a log but the last, which is being appended to. The caller holds `sealing`.
 pub(crate) fn seal_full(log: &Log) -> Result<(), Error> {
     let segments = log.view.read().segments.clone();
     let Some((active, full)) = segments.split_last() else { return Ok(()) };

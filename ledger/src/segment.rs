@@ -14,7 +14,7 @@ use crate::entry::Entry;
 use crate::error::{Error, Mismatch};
 use crate::layout::{LogLayout, SegmentPart};
 use crate::lru::Owner;
-use crate::payload::{Record, Records};
+use crate::payload::{Record, RecordKind, Records};
 use crate::scan::LogFiles;
 use crate::site::Site;
 use crate::storage::{Storage, TEMPORARY_SUFFIX};
@@ -148,6 +148,10 @@ pub(crate) fn found_records<'a>(
         let (entry_at, raw) = entry.map_err(|m| site.damage(position, entries_at, m))?;
         let entry = Entry::decode(raw).map_err(|m| site.damage(position, entries_at + entry_at as u64 + 2, m))?;
         count += 1;
+        if record.kind != RecordKind::Original {
+            let mismatch = Mismatch::new(0, "payload kind 0 in a file of frames", record.kind as u8);
+            return Err(site.damage(Some(entry.position.get()), at, mismatch));
+        }
         if wanted(&entry) {
             found.push(FoundRecord { entry, record, site, at });
         }
@@ -184,6 +188,8 @@ pub(crate) struct Listing {
     /// By first position.
     pub(crate) segments: Vec<Files>,
     pub(crate) temporary: Vec<String>,
+    /// Payloads of which a later generation stands beside them.
+    pub(crate) superseded: Vec<(u64, SegmentPart)>,
 }
 
 /// Lists a log's segments; a name that is none of ours is damage.
@@ -191,6 +197,7 @@ pub(crate) fn list(disk: &dyn Storage, site: &Site, root: &Path, log: &LogLayout
     let folder = site.file(root, log.segments());
     let names = disk.list(folder.path()).map_err(folder.io("listing"))?;
     let (mut segments, mut temporary) = (BTreeMap::<u64, Files>::new(), Vec::new());
+    let mut superseded = Vec::new();
     for name in names {
         let Some((first, part)) = SegmentPart::parse(&name) else {
             if name.ends_with(TEMPORARY_SUFFIX) {
@@ -204,8 +211,12 @@ pub(crate) fn list(disk: &dyn Storage, site: &Site, root: &Path, log: &LogLayout
         match part {
             SegmentPart::Frames => files.frames = true,
             SegmentPart::Entries => files.entries = true,
-            SegmentPart::Payloads { generation } => files.generation = files.generation.max(Some(generation)),
+            SegmentPart::Payloads { generation } => {
+                let (older, newer) = (files.generation.min(Some(generation)), files.generation.max(Some(generation)));
+                superseded.extend(older.map(|generation| (first, SegmentPart::Payloads { generation })));
+                files.generation = newer;
+            }
         }
     }
-    Ok(Listing { segments: segments.into_values().collect(), temporary })
+    Ok(Listing { segments: segments.into_values().collect(), temporary, superseded })
 }

@@ -129,7 +129,7 @@ impl Shared {
     }
 
     /// Ends all writing for good: what waits is refused, and so is what comes.
-    fn end(&self, why: &str) {
+    pub(crate) fn end(&self, why: &str) {
         self.ended.get_or_init(|| why.to_owned());
         let ready = std::mem::take(&mut self.ready.lock().logs);
         ready.iter().for_each(|log| self.refuse_waiting(log));

@@ -1,5 +1,9 @@
 //! Reads every stored byte and checks it against what vouches for it. Opens nothing for writing, takes no lock.
 
+pub(crate) mod authority;
+
+pub use authority::Erased;
+
 use crate::absent::{ABSENT_MAX, Absent, AbsentFinder};
 use crate::artifacts::Artifacts;
 use crate::error::{Damage, Error, Mismatch};
@@ -14,6 +18,7 @@ use crate::scan::{LogFiles, Scan};
 use crate::segment::{FoundFrame, FoundRecord};
 use crate::storage::{FileSystem, Storage, list_if_any};
 use crate::{checkpoint::SignedCheckpoint, keys};
+use authority::Authority;
 use cairn_schemas::{Blake3, Sha256, StoredPayload, TenantId};
 use std::path::Path;
 use std::sync::Arc;
@@ -47,9 +52,44 @@ pub struct VerifyReport {
     pub damage: Vec<Damage>,
 }
 
+/// What verification says of a log, or of a whole ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Every byte is as it was first stored.
+    Intact,
+    /// What is not is gone with authority: an event of the log, or the register, says so.
+    ErasedWithAuthority,
+    /// Something is not as it was stored, and nothing authorises that.
+    Tampered,
+}
+
+impl Verdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Intact => "intact",
+            Verdict::ErasedWithAuthority => "erased with authority",
+            Verdict::Tampered => "tampered",
+        }
+    }
+}
+
 impl VerifyReport {
+    /// Whether nothing was found that is not as it should be; erasure with authority is.
     pub fn is_intact(&self) -> bool {
         self.damage.is_empty()
+    }
+    pub fn verdict(&self) -> Verdict {
+        match self.is_intact() {
+            true => self.logs.iter().map(VerifiedLog::verdict).max().unwrap_or(Verdict::Intact),
+            false => Verdict::Tampered,
+        }
+    }
+}
+
+impl VerifiedLog {
+    /// A log with damage is not among those that were verified.
+    pub fn verdict(&self) -> Verdict {
+        if self.erased.is_nothing() { Verdict::Intact } else { Verdict::ErasedWithAuthority }
     }
 }
 
@@ -70,6 +110,8 @@ pub struct VerifiedLog {
     pub root: Sha256,
     /// Always there: a log without one is damaged.
     pub checkpoint: Option<SignedCheckpoint>,
+    /// What is gone from it, and by whose word.
+    pub erased: Erased,
     /// Bytes after the last whole frame, left by a write that never ended; opening for writing puts them aside.
     pub unfinished_bytes: u64,
 }
@@ -145,14 +187,17 @@ fn verify_log(
     let stored = Artifacts::new(disk.clone(), &layout.dir, layout.artifacts(&id.tenant), false);
     let mut absent = AbsentFinder::new(&log, stored);
     let (mut names, mut bytes) = (StreamNames::default(), 0);
+    let mut authority = Authority::new(origin);
     let scan = verify_entries(&files, start_state(&verifier, &checkpoint), &checkpoint, &mut |found| {
         bytes += found.entries.len() as u64;
+        authority.frame(found);
         for record in &found.records {
             bytes += record.record.bytes.len() as u64;
             let stored = decode(record)?;
             if let Some(mac_keys) = &mac_keys {
                 check_identity(record, &stored, mac_keys)?;
             }
+            authority.look(record, &stored)?;
             names.check(record, &stored.stream)?;
             if options.artifacts {
                 absent.look(record.entry.position, &stored);
@@ -160,7 +205,15 @@ fn verify_log(
         }
         Ok(())
     })?;
+    authority::check_superseded(&files, &scan.leftover)?;
+    let erased = match &mac_keys {
+        Some(mac_keys) => authority.settle(&**disk, layout, found, mac_keys)?,
+        // A register cannot be read without the key of its checks.
+        None => authority.settle_alone()?,
+    };
+    absent.forget(&erased.artifacts);
     let verified = VerifiedLog {
+        erased,
         log,
         origin: origin.to_owned(),
         verifier_key: verifier.encode(),

@@ -124,6 +124,14 @@ impl Writer {
         view.tree.clone_from(&self.edge.tree);
     }
 
+    /// Begins a new frames file, if the present one holds a position up to `last`.
+    pub(crate) fn rotate_past(&mut self, log: &Log, last: u64) -> Result<(), GroupFailure> {
+        match self.active.first() <= last.min(self.edge.head) {
+            true => self.rotate(log),
+            false => Ok(()),
+        }
+    }
+
     /// Begins a new frames file. What was written so far is durable, so the old one is ready to be sealed.
     fn rotate(&mut self, log: &Log) -> Result<(), GroupFailure> {
         let first = self.edge.head + 1;

@@ -34,6 +34,16 @@ macro_rules! events {
             $($variant($payload),)*
         }
 
+        impl TypeCode {
+            /// Name of the type's latest version; `None` for a code that is none of ours.
+            pub fn name(self) -> Option<&'static str> {
+                match self.code {
+                    $($code => Some($name),)*
+                    _ => None,
+                }
+            }
+        }
+
         /// Latest version of every type, in the order of their codes.
         pub const TYPE_NAMES: &[&str] = &[$($name,)*];
 

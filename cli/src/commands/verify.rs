@@ -2,12 +2,14 @@
 
 use super::{Outcome, done, print_json};
 use crate::{Globals, exit};
-use cairn_ledger::{Damage, VerifyOptions, VerifyReport};
+use cairn_ledger::{Damage, Erased, Verdict, VerifyOptions, VerifyReport};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Sources whose artifacts are always stored before they are named.
 const OWN_SOURCES: &str = "cairn://";
+/// Events that are listed of those that authorised erasures.
+const EVENTS_SHOWN: usize = 10;
 /// Absent artifacts that are listed.
 const ABSENT_SHOWN: usize = 10;
 
@@ -71,15 +73,17 @@ fn bundle(globals: &Globals, dir: &Path, key: Option<&str>) -> Outcome {
         return Err(exit::differs(format!("the bundle is signed by {}, not by {key}", bundle.verifier_key)));
     }
     let size = bundle.checkpoint.checkpoint.size;
+    let verdict = if bundle.erased.is_nothing() { Verdict::Intact } else { Verdict::ErasedWithAuthority }.name();
     if globals.json {
         print_json(&serde_json::json!({
-            "verdict": "intact", "origin": bundle.origin, "events": size, "artifacts": bundle.artifacts.len(),
+            "verdict": verdict, "erased": erased_json(&bundle.erased), "origin": bundle.origin, "events": size, "artifacts": bundle.artifacts.len(),
             "artifacts_named": bundle.artifacts_named.len(), "root": bundle.checkpoint.checkpoint.root,
             "chain_head": bundle.chain_head, "verifier_key": bundle.verifier_key,
         }));
         return done();
     }
-    say!("intact: bundle {}", dir.display());
+    say!("{verdict}: bundle {}", dir.display());
+    print_erased(&bundle.erased);
     say!(
         "  {size} events of {}, {} artifacts, {} of them named by an event",
         bundle.origin,
@@ -93,7 +97,9 @@ fn bundle(globals: &Globals, dir: &Path, key: Option<&str>) -> Outcome {
 }
 
 fn print(dir: &Path, report: &VerifyReport, without_artifacts: bool) {
-    say!("{}: {}", verdict(report).to_uppercase().replace("INTACT", "intact"), dir.display());
+    let verdict = verdict(report);
+    let shown = if verdict == Verdict::Tampered.name() { verdict.to_uppercase() } else { verdict.to_owned() };
+    say!("{shown}: {}", dir.display());
     for damage in &report.damage {
         say!("  {damage}");
     }
@@ -114,6 +120,7 @@ fn print(dir: &Path, report: &VerifyReport, without_artifacts: bool) {
             }
             None => say!("    no checkpoint yet"),
         }
+        print_erased(&log.erased);
         if log.unfinished_bytes > 0 {
             say!("    {} bytes of a write that never ended follow; opening puts them aside", log.unfinished_bytes);
         }
@@ -137,11 +144,38 @@ fn print(dir: &Path, report: &VerifyReport, without_artifacts: bool) {
     }
 }
 
+fn print_erased(erased: &Erased) {
+    if erased.is_nothing() {
+        return;
+    }
+    say!(
+        "    erased with authority: {} payloads, {} keys, {} artifacts",
+        erased.payloads,
+        erased.keys,
+        erased.artifacts.len()
+    );
+    if erased.by_register > 0 {
+        say!("      {} payloads by the word of the register alone", erased.by_register);
+    }
+    let events: Vec<String> = erased.events.iter().take(EVENTS_SHOWN).map(ToString::to_string).collect();
+    if !events.is_empty() {
+        let more = erased.events.len() - events.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        say!("      authorised at positions {}{more}", events.join(", "));
+    }
+}
+
+fn erased_json(erased: &Erased) -> serde_json::Value {
+    serde_json::json!({
+        "payloads": erased.payloads, "by_register": erased.by_register, "keys": erased.keys,
+        "artifacts": erased.artifacts, "events": erased.events.iter().map(|event| event.get()).collect::<Vec<_>>(),
+    })
+}
+
 fn verdict(report: &VerifyReport) -> &'static str {
-    match (report.is_intact(), lost(report)) {
-        (false, _) => "tampered",
-        (true, true) => "incomplete",
-        (true, false) => "intact",
+    match report.is_intact() && lost(report) {
+        true => "incomplete",
+        false => report.verdict().name(),
     }
 }
 
@@ -150,6 +184,7 @@ fn json(dir: &Path, report: &VerifyReport) -> serde_json::Value {
         serde_json::json!({
             "log": log.log, "origin": log.origin, "events": log.events, "frames": log.frames, "bytes": log.bytes,
             "chain_head": log.chain_head, "root": log.root, "verifier_key": log.verifier_key,
+            "verdict": log.verdict().name(), "erased": erased_json(&log.erased),
             "checkpoint": log.checkpoint.as_ref().map(|signed| &signed.note), "unfinished_bytes": log.unfinished_bytes,
         })
     };

@@ -6,10 +6,11 @@
 use super::Sealed;
 use crate::bundle::Entries;
 use crate::continuity::At;
-use crate::entry;
+use crate::entry::{self, Entry};
 use crate::error::{Error, Mismatch};
 use crate::frame::Frame;
-use crate::payload::Records;
+use crate::payload::{Record, RecordKind, Records};
+use crate::redact::form;
 
 /// Why a part of a sealed segment could not be read.
 pub(crate) enum Fault {
@@ -37,6 +38,14 @@ impl From<Error> for Fault {
     }
 }
 
+/// What can be told of a record by itself. One that says it is a replacement, and was not made as one, is wrong.
+fn check_alone(record: &Record<'_>, entry: &Entry) -> Result<(), Mismatch> {
+    match record.kind == RecordKind::Replacement && !form::is_replacement(record.bytes) {
+        true => Err(Mismatch::new(0, "payload kind 0, or a replacement", record.kind as u8)),
+        false => record.check(entry),
+    }
+}
+
 /// The first event of a frame whose entry or record is wrong; the offset is inside the frame.
 pub(super) fn wrong_in_frame(frame: &Frame<'_>, first: u64) -> Option<At> {
     let (entries_at, payloads_at) = (frame.header.entries_at(), frame.header.payloads_at());
@@ -47,7 +56,7 @@ pub(super) fn wrong_in_frame(frame: &Frame<'_>, first: u64) -> Option<At> {
             Ok(entry) => entry,
             Err(m) => return Some((position, m.shifted(entries_at))),
         };
-        let checked = records.next()?.and_then(|(at, record)| record.check(&entry).map_err(|m| m.shifted(at)));
+        let checked = records.next()?.and_then(|(at, record)| check_alone(&record, &entry).map_err(|m| m.shifted(at)));
         if let Err(m) = checked {
             return Some((position, m.shifted(payloads_at)));
         }
@@ -74,7 +83,7 @@ impl Sealed {
             let checked = item.and_then(|(at, raw)| {
                 let entry = entry::decode_at(position, raw).map_err(|m| m.shifted(at + 2))?;
                 match cursor.get(position) {
-                    Ok((_, record)) if record.check(&entry).is_err() => {
+                    Ok((_, record)) if check_alone(&record, &entry).is_err() => {
                         let expected =
                             format!("{} payload bytes of commitment {}", record.bytes.len(), record.commitment());
                         let found = format!("{} of commitment {}", entry.payload_bytes, entry.commitment);
@@ -95,7 +104,8 @@ impl Sealed {
             let (_, bundle) = self.entries.bundle(index).ok()?;
             for item in Entries::new(&bundle).skip((position - self.entries.bundle_first(index)) as usize) {
                 let entry = entry::decode_at(position, item.ok()?.1).ok()?;
-                let checked = records.next()?.and_then(|(at, record)| record.check(&entry).map_err(|m| m.shifted(at)));
+                let checked =
+                    records.next()?.and_then(|(at, record)| check_alone(&record, &entry).map_err(|m| m.shifted(at)));
                 if let Err(m) = checked {
                     return Some(self.payloads.site.damage(Some(position), block.offset, m));
                 }

@@ -5,7 +5,7 @@
 use crate::error::{Error, Mismatch};
 use crate::frame::checksum_mismatch;
 use crate::site::Site;
-use crate::storage::{Access, Storage, StoredFile, create_temporary, full_or, publish};
+use crate::storage::{Access, Storage, StoredFile, create_temporary, full_or, publish, temporary};
 use crate::wire::Reader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +49,11 @@ impl<'a> ObjectWriter<'a> {
         self.put(&magic)?;
         self.flush()?;
         self.file.sync().map_err(full_or("syncing", &self.path, self.written))
+    }
+    /// Removes what was written so far.
+    pub(crate) fn abandon(self) -> Result<(), Error> {
+        let path = temporary(&self.path);
+        self.disk.remove(&path).map_err(Error::io("removing", &path))
     }
     pub(crate) fn publish(self) -> Result<(), Error> {
         publish(self.disk, &self.path)

@@ -76,6 +76,11 @@ impl<'a> PayloadsWriter<'a> {
         self.object.finish(&footer.encode(), MAGIC)
     }
 
+    /// Leaves nothing behind.
+    pub(crate) fn abandon(self) -> Result<(), Error> {
+        self.object.abandon()
+    }
+
     pub(crate) fn publish(self) -> Result<(), Error> {
         self.object.publish()
     }

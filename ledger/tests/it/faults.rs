@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// What the disk does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     None,
     /// Writes fail half way; whether cutting back fails too.
     Full {
@@ -30,6 +30,7 @@ pub(crate) struct FaultyDisk(Arc<Mutex<State>>);
 struct State {
     fault: Fault,
     operations: usize,
+    marked: usize,
 }
 
 struct FaultyFile {
@@ -47,17 +48,24 @@ fn full() -> io::Error {
 }
 
 impl FaultyDisk {
-    fn new(fault: Fault) -> Self {
-        Self(Arc::new(Mutex::new(State { fault, operations: 0 })))
+    pub(crate) fn new(fault: Fault) -> Self {
+        Self(Arc::new(Mutex::new(State { fault, operations: 0, marked: 0 })))
     }
     pub(crate) fn sound() -> Self {
         Self::new(Fault::None)
     }
-    fn set(&self, fault: Fault) {
+    pub(crate) fn set(&self, fault: Fault) {
         self.0.lock().fault = fault;
     }
-    fn operations(&self) -> usize {
+    pub(crate) fn operations(&self) -> usize {
         self.0.lock().operations
+    }
+    /// Remembers an operation for whoever comes later.
+    pub(crate) fn mark(&self, operation: usize) {
+        self.0.lock().marked = operation;
+    }
+    pub(crate) fn marked(&self) -> usize {
+        self.0.lock().marked
     }
     fn fault(&self) -> Fault {
         self.0.lock().fault
@@ -153,7 +161,7 @@ impl StoredFile for FaultyFile {
     }
 }
 
-fn on(disk: &FaultyDisk) -> Options {
+pub(crate) fn on(disk: &FaultyDisk) -> Options {
     Options { storage: Arc::new(disk.clone()), segment_bytes_max: 1 << 10, ..options() }
 }
 
