@@ -89,7 +89,7 @@ impl FrameHeader {
 
 impl<'a> Frame<'a> {
     /// Appends a whole frame. The lengths in `header` are taken from the sections.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
         let start = out.len();
         let length = |section: &[u8]| u32::try_from(section.len()).expect("a frame is at most 16 MiB");
