@@ -131,20 +131,19 @@ fn write_segments(disk: &dyn Storage, log: &Log, checkpoint: &SignedCheckpoint, 
     }
     let mut writer = Some(SegmentWriter::create(disk, to, start)?);
     verify_entries(&log.files, state, checkpoint, &mut |found| {
-        if writer.as_ref().is_some_and(|writer| writer.bytes() >= SEGMENT_BYTES && writer.end().first <= size) {
+        if writer.as_ref().is_some_and(|writer| writer.bytes() >= SEGMENT_BYTES && writer.next() <= size) {
             let full = writer.take().expect("just looked at");
-            let next = full.end();
-            full.finish()?;
+            let next = full.finish()?.end;
             writer = Some(SegmentWriter::create(disk, to, next)?);
         }
         let current = writer.as_mut().expect("there is always one");
-        if current.end().first > size {
+        if current.next() > size {
             return Ok(());
         }
         current.frame(found.entries, found.source_offsets)?;
         found.records.iter().try_for_each(|record| current.record(&record.record))
     })?;
-    writer.expect("there is always one").finish()
+    writer.expect("there is always one").finish().map(drop)
 }
 
 fn marker_text(checkpoint: &SignedCheckpoint, artifacts: &[Artifact]) -> String {

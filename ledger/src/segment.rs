@@ -1,5 +1,6 @@
 //! Segments: a log's stored bytes, either a file of frames or the two objects that sealing makes of it.
 
+pub(crate) mod codec;
 pub(crate) mod entries;
 pub(crate) mod frames;
 mod locate;
@@ -12,6 +13,7 @@ pub(crate) mod writer;
 use crate::bundle::Entries;
 use crate::entry::Entry;
 use crate::error::{Error, Mismatch};
+use crate::frame::checksum_mismatch;
 use crate::layout::{LogLayout, SegmentPart};
 use crate::lru::Owner;
 use crate::payload::{Record, RecordKind, Records};
@@ -25,6 +27,7 @@ pub(crate) use slot::SealedSlot;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Weak;
+use writer::Written;
 
 /// A segment whose objects are immutable.
 pub(crate) struct Sealed {
@@ -112,6 +115,29 @@ impl Sealed {
             Ok(())
         });
         walked.map_err(|fault| self.explain(fault))
+    }
+
+    /// Reads back what was just written, before the frames are given up: every bundle and block by its checksum, and
+    /// that blocks unpack to the records that were put into them.
+    pub(crate) fn check_against(&self, written: &Written) -> Result<(), Error> {
+        let footer = &self.entries.footer;
+        let bundles = (0..footer.bundles.len()).try_for_each(|index| self.entries.bundle(index).map(drop));
+        bundles.map_err(|fault| self.explain(fault))?;
+        assert_eq!(
+            (footer.first + footer.count, footer.chain_after, self.payloads.footer.blocks.len()),
+            (written.end.first, written.end.chain, written.plain_checksums.len()),
+            "a sealed segment must say what was written"
+        );
+        let mut cursor = self.payloads.cursor();
+        for (index, expected) in written.plain_checksums.iter().enumerate() {
+            let found = cursor.plain_checksum(index).map_err(|fault| self.explain(fault))?;
+            if found != *expected {
+                let at = self.payloads.footer.blocks[index];
+                let mismatch = checksum_mismatch(0, "records", found, *expected);
+                return Err(self.payloads.site.damage(Some(at.first), at.offset, mismatch));
+            }
+        }
+        Ok(())
     }
 
     /// A position outside the segment would make no sense to the payloads' index.

@@ -166,7 +166,7 @@ impl SealedEntries {
         let found = crc32c::crc32c(&bytes);
         if found != at.checksum {
             let error = damage(checksum_mismatch(0, "entry bundle", found, at.checksum));
-            return Err(Fault::Bundle(Unsound { error, first, offset, bytes }));
+            return Err(Fault::Bundle(Unsound { error, first, offset, bytes, packed: false }));
         }
         Ok((at.offset, bytes))
     }

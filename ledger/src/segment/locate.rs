@@ -29,7 +29,10 @@ pub(crate) struct Unsound {
     pub(crate) first: u64,
     /// Where they stand in their file.
     pub(crate) offset: u64,
+    /// The bytes; of a compressed block what they unpack to, nothing if they do not.
     pub(crate) bytes: Vec<u8>,
+    /// Whether offsets inside `bytes` say nothing of the file.
+    pub(crate) packed: bool,
 }
 
 impl From<Error> for Fault {
@@ -106,7 +109,10 @@ impl Sealed {
                 let entry = entry::decode_at(position, item.ok()?.1).ok()?;
                 let checked =
                     records.next()?.and_then(|(at, record)| check_alone(&record, &entry).map_err(|m| m.shifted(at)));
-                if let Err(m) = checked {
+                if let Err(mut m) = checked {
+                    if block.packed {
+                        m.at = 0;
+                    }
                     return Some(self.payloads.site.damage(Some(position), block.offset, m));
                 }
                 position += 1;

@@ -1,5 +1,6 @@
 //! The `payloads` object of a sealed segment: blocks of records. It exists in generations; redaction writes the next.
 
+use super::codec::Codec;
 use super::locate::{Fault, Unsound};
 use super::object::read_footer;
 use crate::error::{Error, Mismatch};
@@ -17,8 +18,6 @@ const VERSION: [u8; 4] = [1, 0, 0, 0];
 pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 /// No block is longer: it was below [`BLOCK_BYTES`] before its last record, and a record is little over 1 MiB.
 const BLOCK_BYTES_MAX: usize = 2 << 20;
-/// The block is stored as it is. Other values are for compression.
-const CODEC_PLAIN: u8 = 0;
 
 /// Where a block of records stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +25,11 @@ pub(crate) struct BlockAt {
     pub(crate) first: u64,
     pub(crate) offset: u64,
     pub(crate) stored_bytes: u32,
+    /// Length of its records.
+    pub(crate) plain_bytes: u32,
+    /// Of the stored bytes.
     pub(crate) checksum: u32,
+    pub(crate) codec: Codec,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +54,9 @@ impl PayloadsFooter {
             out.extend_from_slice(&block.first.to_be_bytes());
             out.extend_from_slice(&block.offset.to_be_bytes());
             out.extend_from_slice(&block.stored_bytes.to_be_bytes());
-            out.extend_from_slice(&block.stored_bytes.to_be_bytes());
+            out.extend_from_slice(&block.plain_bytes.to_be_bytes());
             out.extend_from_slice(&block.checksum.to_be_bytes());
-            out.extend_from_slice(&[CODEC_PLAIN, 0, 0, 0]);
+            out.extend_from_slice(&[block.codec as u8, 0, 0, 0]);
         }
         out
     }
@@ -75,7 +78,7 @@ impl PayloadsFooter {
         let (mut offset, mut first) = (0, self.first);
         for block in &self.blocks {
             let in_order = block.first >= first && block.offset == offset && block.stored_bytes > 0;
-            if !in_order || block.stored_bytes as usize > BLOCK_BYTES_MAX {
+            if !in_order || block.plain_bytes as usize > BLOCK_BYTES_MAX {
                 return Err(Mismatch::new(36, format!("a block at offset {offset}"), format!("{block:?}")));
             }
             offset += u64::from(block.stored_bytes);
@@ -93,10 +96,19 @@ fn block(from: &mut Reader<'_>) -> Result<BlockAt, Mismatch> {
     let at = from.at();
     let (first, offset) = (from.u64()?, from.u64()?);
     let (stored_bytes, plain_bytes, checksum) = (from.u32()?, from.u32()?, from.u32()?);
-    from.expect("block codec", &[CODEC_PLAIN, 0, 0, 0])?;
-    match stored_bytes == plain_bytes {
-        true => Ok(BlockAt { first, offset, stored_bytes, checksum }),
-        false => Err(Mismatch::new(at + 20, format!("length {stored_bytes} of a plain block"), plain_bytes)),
+    let codec_at = from.at();
+    let byte = from.u8()?;
+    let codec = Codec::of_byte(byte).ok_or_else(|| Mismatch::new(codec_at, "block codec 0 or 1", byte))?;
+    from.expect("zeros after a block's codec", &[0; 3])?;
+    let fits = match codec {
+        Codec::Plain => stored_bytes == plain_bytes,
+        Codec::Lz4 => stored_bytes < plain_bytes,
+    };
+    match fits {
+        true => Ok(BlockAt { first, offset, stored_bytes, plain_bytes, checksum, codec }),
+        false => {
+            Err(Mismatch::new(at + 20, format!("a length that {stored_bytes} stored bytes can have"), plain_bytes))
+        }
     }
 }
 
@@ -170,7 +182,14 @@ impl PayloadCursor<'_> {
         let offset = block.records[(position - at.first) as usize];
         let record = Records::new(&block.bytes[offset..]).next().expect("load() found a record here");
         let (_, record) = record.expect("load() decoded this record");
-        Ok((at.offset + offset as u64, record))
+        // A record inside a compressed block has no offset of its own.
+        let shift = if at.codec == Codec::Plain { offset as u64 } else { 0 };
+        Ok((at.offset + shift, record))
+    }
+
+    /// CRC of a block's records.
+    pub(crate) fn plain_checksum(&mut self, index: usize) -> Result<u32, Fault> {
+        Ok(crc32c::crc32c(&self.load(index)?.bytes))
     }
 
     fn load(&self, index: usize) -> Result<Arc<Block>, Fault> {
@@ -186,9 +205,13 @@ impl PayloadCursor<'_> {
         if found != at.checksum {
             let mismatch = checksum_mismatch(0, "payload block", found, at.checksum);
             let error = site.damage(Some(at.first), at.offset, mismatch);
-            return Err(Fault::Block(Unsound { error, first: at.first, offset: at.offset, bytes }));
+            // Of what can still be unpacked, the records before the wrong bytes are as they were.
+            let bytes = at.codec.unpack(bytes, at.plain_bytes as usize).unwrap_or_default();
+            let packed = at.codec != Codec::Plain;
+            return Err(Fault::Block(Unsound { error, first: at.first, offset: at.offset, bytes, packed }));
         }
-        let damage = |m| Fault::Other(site.damage(Some(at.first), at.offset, m));
+        let damage = |m: Mismatch| Fault::Other(site.damage(Some(at.first), at.offset, m));
+        let bytes = at.codec.unpack(bytes, at.plain_bytes as usize).map_err(damage)?;
         let records = Records::new(&bytes).map(|item| item.map(|(offset, _)| offset));
         let records = records.collect::<Result<Vec<_>, _>>().map_err(damage)?;
         let expected = self.payloads.position_after(index) - at.first;

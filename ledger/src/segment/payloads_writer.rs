@@ -1,5 +1,6 @@
 //! Writes a `payloads` object: records into blocks, blocks into the body, the footer behind them.
 
+use super::codec::Packer;
 use super::object::ObjectWriter;
 use super::payloads::{BLOCK_BYTES, BlockAt, MAGIC, PayloadsFooter};
 use crate::error::Error;
@@ -15,6 +16,9 @@ pub(crate) struct PayloadsWriter<'a> {
     blocks: Vec<BlockAt>,
     block: Vec<u8>,
     block_first: u64,
+    packer: Packer,
+    /// Of each block's records, for comparing with what is read back.
+    plain_checksums: Vec<u32>,
 }
 
 impl<'a> PayloadsWriter<'a> {
@@ -25,7 +29,17 @@ impl<'a> PayloadsWriter<'a> {
         generation: u32,
     ) -> Result<Self, Error> {
         let object = ObjectWriter::create(disk, &layout.segment(first, SegmentPart::Payloads { generation }))?;
-        Ok(Self { object, generation, first, next: first, blocks: Vec::new(), block: Vec::new(), block_first: first })
+        Ok(Self {
+            object,
+            generation,
+            first,
+            next: first,
+            blocks: Vec::new(),
+            block: Vec::new(),
+            block_first: first,
+            packer: Packer::new(),
+            plain_checksums: Vec::new(),
+        })
     }
 
     /// Bytes put so far.
@@ -51,16 +65,26 @@ impl<'a> PayloadsWriter<'a> {
         if self.block.is_empty() {
             return Ok(());
         }
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a block is at most 2 MiB");
+        let (codec, stored) = self.packer.pack(&self.block);
         self.blocks.push(BlockAt {
             first: self.block_first,
             offset: self.object.bytes(),
-            stored_bytes: u32::try_from(self.block.len()).expect("a block is at most 2 MiB"),
-            checksum: crc32c::crc32c(&self.block),
+            stored_bytes: length(stored),
+            plain_bytes: length(&self.block),
+            checksum: crc32c::crc32c(stored),
+            codec,
         });
-        self.object.put(&self.block)?;
+        self.plain_checksums.push(crc32c::crc32c(&self.block));
+        self.object.put(stored)?;
         self.block.clear();
         self.block_first = self.next;
         Ok(())
+    }
+
+    /// CRC of each block's records, after [`PayloadsWriter::finish`].
+    pub(crate) fn plain_checksums(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.plain_checksums)
     }
 
     /// Makes the content durable; the object has its name only after [`PayloadsWriter::publish`].

@@ -32,6 +32,15 @@ pub(crate) struct SegmentWriter<'a> {
     last_recorded_at_micros: i64,
     bundles: Vec<BundleAt>,
     source_offsets: Vec<u8>,
+    /// The log after the segment, where it is known: the tree need not be computed then.
+    known_end: Option<SegmentStart>,
+}
+
+/// What a sealed segment must give when it is read back.
+pub(crate) struct Written {
+    pub(crate) end: SegmentStart,
+    /// CRC of each block's records.
+    pub(crate) plain_checksums: Vec<u32>,
 }
 
 impl<'a> SegmentWriter<'a> {
@@ -48,17 +57,19 @@ impl<'a> SegmentWriter<'a> {
             last_recorded_at_micros: 0,
             bundles: Vec::new(),
             source_offsets: Vec::new(),
+            known_end: None,
         })
+    }
+
+    /// Takes the log after the segment from where it was computed when the frames were written.
+    pub(crate) fn ending_at(mut self, end: SegmentStart) -> Self {
+        self.known_end = Some(end);
+        self
     }
 
     /// Bytes put so far, for cutting exports into segments.
     pub(crate) fn bytes(&self) -> u64 {
         self.entries.bytes() + self.payloads.bytes()
-    }
-
-    /// State after what was put, where a following segment would begin.
-    pub(crate) fn end(&self) -> SegmentStart {
-        SegmentStart { first: self.next, chain: self.chain, tree: self.tree.clone() }
     }
 
     /// Puts the entries of one frame. Its records follow by [`SegmentWriter::record`].
@@ -69,7 +80,9 @@ impl<'a> SegmentWriter<'a> {
             assert_eq!(decoded.position.get(), self.next, "sealed entries must follow one another");
             let end = at + 2 + bytes.len();
             self.entry(&entries[at..end])?;
-            self.tree.push(bytes);
+            if self.known_end.is_none() {
+                self.tree.push(bytes);
+            }
             self.last_recorded_at_micros = decoded.recorded_at.as_micros();
             self.next += 1;
         }
@@ -93,9 +106,14 @@ impl<'a> SegmentWriter<'a> {
     }
 
     /// Ends both objects and publishes them, payloads first: where `entries` has its name, both are whole.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
+    pub(crate) fn finish(mut self) -> Result<Written, Error> {
         let count = self.next - self.first;
         assert!(count > 0 && self.payloads.next() == self.next, "every entry has its record, and there is one");
+        let end = match self.known_end.take() {
+            None => SegmentStart { first: self.next, chain: self.chain, tree: self.tree },
+            Some(end) => end,
+        };
+        assert_eq!((end.first, end.chain), (self.next, self.chain), "a seal must hold what the frames held");
         let entries_footer = EntriesFooter {
             first: self.first,
             count,
@@ -104,13 +122,20 @@ impl<'a> SegmentWriter<'a> {
             chain_after: self.chain,
             last_recorded_at_micros: self.last_recorded_at_micros,
             bundles: self.bundles,
-            subtrees: self.tree.subtrees().to_vec(),
+            subtrees: end.tree.subtrees().to_vec(),
             source_offsets: self.source_offsets,
         };
         self.payloads.finish()?;
+        let plain_checksums = self.payloads.plain_checksums();
         self.entries.finish(&entries_footer.encode(), entries::MAGIC)?;
         self.payloads.publish()?;
-        self.entries.publish()
+        self.entries.publish()?;
+        Ok(Written { end, plain_checksums })
+    }
+
+    /// Position of the next entry.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
     }
 }
 
