@@ -83,6 +83,26 @@ def records(data, place, at):
         yield (data[0] if end <= len(data) else None, data[5:37], data[37:end]), place, at
         data, at = data[end:], at + end
 
+def unpacked(data, length):
+    """The records of a block in the LZ4 block format; nothing if it does not come to this length."""
+    out, at = bytearray(), 0
+    def more(n):
+        nonlocal at
+        while n >= 15 and (at := at + 1) and data[at - 1] == 255: n += 255
+        return n + data[at - 1] if n >= 15 else n
+    with contextlib.suppress(IndexError):
+        while len(out) <= length:
+            at += 1
+            token = data[at - 1]
+            n = more(token >> 4)
+            if n > len(data) - at: break
+            out, at = out + data[at:at + n], at + n
+            if at == len(data): return bytes(out) if len(out) == length else None
+            back, at = data[at] + 256 * data[at + 1], at + 2
+            n = more(token & 15) + 4
+            if not 0 < back <= len(out) or len(out) + n > length: break
+            out += (out[-back:] * (n // back + 1))[:n]
+
 def check_record(record, entry):
     kind, salt, payload = record
     need(kind == 0, 0, "a whole record of the payload first stored", kind)
@@ -206,15 +226,21 @@ class Log:
                       for k, ((at, checksum), end) in enumerate(zip(stretches, ends))]
         with found_at(within, stored_base, first):
             blocks = list(struct.iter_unpack(">QQIIII", index[36:]))
-            pieces += [(p, at, at + n, checksum, codec, stored, records, within) for p, at, n, _, checksum, codec in blocks]
+            pieces += [(p, at, at + n, checksum, codec and plain, stored, records, within)
+                       for p, at, n, plain, checksum, codec in blocks]
             edges = [at for _, at, *_ in blocks] + [stored_base], [0] + [at + n for _, at, n, *_ in blocks]
             head = struct.pack(">IIQQQI", 1 << 24, generation, first, count, stored_base, len(blocks))
             need(edges[0] == edges[1] and index[:36] == head, 0, f"generation {generation} of {count} from {first}")
-            need(all(n == plain and codec == 0 for _, _, n, plain, _, codec in blocks), 0, "known codecs")
+            need(all((n == plain, n < plain)[codec >> 24] if codec in (0, 1 << 24) else False
+                     for _, _, n, plain, _, codec in blocks), 0, "known codecs")
         held, faults = {laid_out: {}, records: {}}, []
-        for p, at, end, checksum, codec, whole, split, where in pieces:
+        for p, at, end, checksum, plain, whole, split, where in pieces:
             with found_at(where, at, p):
                 laid, sound = split(whole[at:end], where, at), crc(whole[at:end]) == checksum
+                if plain:
+                    block = unpacked(whole[at:end], plain)
+                    need(block is not None or not sound, 0, f"an LZ4 block of {plain} bytes")
+                    laid = ((record, where, at) for record, *_ in split(block or b"", where, at))
                 held[split].update(enumerate(laid, p)) if sound else faults.append((p, at, where, split, laid))
         for p, at, where, split, laid in sorted(faults, key=lambda fault: fault[0]):
             entries = laid if split == laid_out else itertools.takewhile(bool, map(held[laid_out].get, itertools.count(p)))
