@@ -1,6 +1,7 @@
 //! Content-addressed files of one tenant, each recorded with BLAKE3 (its name) and SHA-256 (in a file beside it).
 
 use crate::error::{Damage, Error};
+use crate::reserve::Reserve;
 use crate::storage::{
     Access, Storage, StoredFile, Window, create_temporary, full_or, list_if_any, publish, read_small, write_whole,
 };
@@ -31,12 +32,23 @@ pub struct Artifacts {
     root: PathBuf,
     dir: PathBuf,
     writable: bool,
+    /// Artifacts stop before the disk is full.
+    reserve: Option<Arc<Reserve>>,
 }
 
 impl Artifacts {
     /// `root` is the ledger's directory, to which findings are relative.
     pub(crate) fn new(disk: Arc<dyn Storage>, root: &Path, dir: PathBuf, writable: bool) -> Self {
-        Self { disk, root: root.to_owned(), dir, writable }
+        Self { disk, root: root.to_owned(), dir, writable, reserve: None }
+    }
+
+    /// The same, stored only where that leaves room for appends beside the reserve.
+    pub(crate) fn beside(self, reserve: Option<Arc<Reserve>>) -> Self {
+        Self { reserve, ..self }
+    }
+
+    fn check_room(&self, bytes: usize) -> Result<(), Error> {
+        self.reserve.iter().try_for_each(|reserve| reserve.check_room_for_derived(bytes as u64, &self.dir))
     }
 
     /// Stores bytes durably. Storing the same bytes again changes nothing.
@@ -55,6 +67,7 @@ impl Artifacts {
         if !self.writable {
             return Err(Error::ReadOnly);
         }
+        self.check_room(0)?;
         self.disk.create_dirs(&self.dir).map_err(Error::io("creating", &self.dir))?;
         let unnamed = self.dir.join(format!("put-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
         let file = create_temporary(&*self.disk, &unnamed, Access::Default)?;
@@ -80,6 +93,7 @@ impl Artifacts {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.map_err(Error::io("reading", from_path))?,
             };
+            self.check_room(read)?;
             digests.update(&buffer[..read]);
             to.write_all_at(&buffer[..read], bytes).map_err(full_or("writing", to_path, read as u64))?;
             bytes += read as u64;

@@ -193,15 +193,14 @@ impl<'a> LogWriter<'a> {
     fn current(&mut self) -> Result<&mut SegmentWriter<'a>, Error> {
         if self.writer.as_ref().is_some_and(|writer| writer.bytes() >= SEGMENT_BYTES) {
             let full = self.writer.take().expect("just looked at");
-            let next = full.end();
-            full.finish()?;
+            let next = full.finish()?.end;
             self.writer = Some(SegmentWriter::create(self.disk, &self.layout.log(self.id), next)?);
         }
         Ok(self.writer.as_mut().expect("there is always one"))
     }
 
     fn frame(&mut self, found: &FoundFrame<'_>) -> Result<(), Error> {
-        let (mut entries, mut chain_before) = (Vec::new(), Some(self.current()?.end().chain));
+        let (mut entries, mut chain_before) = (Vec::new(), Some(self.current()?.chain()));
         for record in &found.records {
             let old = &record.entry;
             let stored = decode(record)?;
@@ -240,9 +239,7 @@ impl<'a> LogWriter<'a> {
 
     fn finish(self) -> Result<(SegmentStart, Replaced), Error> {
         let writer = self.writer.expect("there is always one");
-        let end = writer.end();
-        writer.finish()?;
-        Ok((end, self.replaced))
+        Ok((writer.finish()?.end, self.replaced))
     }
 }
 

@@ -112,6 +112,15 @@ impl Error {
         )
     }
 
+    /// Whether what failed needs room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Error::DiskFull { .. } => true,
+            Error::Io { source, .. } => crate::storage::is_full(source),
+            _ => false,
+        }
+    }
+
     /// A file where a folder belongs, or the other way round, is damage: trying again does not help. `dir` is the
     /// ledger's or the bundle's directory, `log` what the finding is shown under.
     pub(crate) fn or_damage(self, dir: &Path, log: &str) -> Error {

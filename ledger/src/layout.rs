@@ -89,6 +89,10 @@ impl Layout {
     pub(crate) fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
+    /// Room kept for when the disk is full.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
     pub(crate) fn logs(&self) -> PathBuf {
         self.dir.join("logs")
     }

@@ -17,6 +17,7 @@ use crate::proof::{Consistency, ConsistencyProof, InclusionProof};
 use crate::queue::Waiting;
 use crate::reader;
 use crate::register::Register;
+use crate::reserve::Reserve;
 use crate::restored::Restored;
 use crate::seal::run_sealer;
 use crate::sequencer::{Sequencer, Shared, WRITERS, writing};
@@ -56,6 +57,8 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The locked file; `None` where the ledger is open read-only.
     lock: Option<Arc<dyn StoredFile>>,
+    /// `None` where the ledger is open read-only.
+    reserve: Option<Arc<Reserve>>,
 }
 
 impl Ledger {
@@ -63,7 +66,14 @@ impl Ledger {
     ///
     /// After a crash, an incomplete last frame is cut and kept in `quarantine/`; any other damage is refused.
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
-        Self::open_writable(dir, options, true).map_err(|e| e.or_damage(dir, "-"))
+        let opened = match Self::open_writable(dir, options.clone(), true) {
+            // Recovery may use the room that is kept for it.
+            Err(e) if e.is_full() && Reserve::release_at(&*options.storage, &Layout::new(dir).reserve())? => {
+                Self::open_writable(dir, options, true)
+            }
+            other => other,
+        };
+        opened.map_err(|e| e.or_damage(dir, "-"))
     }
 
     /// Opens a ledger for appending that is there already.
@@ -133,9 +143,12 @@ impl Ledger {
     ) -> Self {
         let shared = Arc::new(Shared::new(options.queue_bytes_max));
         let logs: BTreeMap<_, _> = logs.into_iter().map(|log| (log.id.clone(), Arc::new(log))).collect();
-        let threads = match lock.is_some() {
-            true => start_threads(&shared, &options, &logs),
-            false => Vec::new(),
+        let reserve = lock
+            .as_ref()
+            .map(|_| Arc::new(Reserve::open(options.storage.clone(), layout.reserve(), options.reserve_bytes)));
+        let threads = match &reserve {
+            Some(reserve) => start_threads(&shared, &options, &logs, reserve),
+            None => Vec::new(),
         };
         let (logs, threads) = (RwLock::new(logs), Mutex::new(threads));
         Self(Arc::new(Inner {
@@ -149,6 +162,7 @@ impl Ledger {
             shared,
             threads,
             lock,
+            reserve,
         }))
     }
 
@@ -305,7 +319,14 @@ impl Ledger {
     /// The tenant's content-addressed artifacts.
     pub fn artifacts(&self, tenant: &TenantId) -> Artifacts {
         let writable = self.0.lock.is_some();
-        Artifacts::new(self.0.options.storage.clone(), &self.0.layout.dir, self.0.layout.artifacts(tenant), writable)
+        let (disk, layout) = (self.0.options.storage.clone(), &self.0.layout);
+        Artifacts::new(disk, &layout.dir, layout.artifacts(tenant), writable).beside(self.0.reserve.clone())
+    }
+
+    /// Whether there is room for what can be derived again: projections and artifacts stop first when a disk fills, while
+    /// events can still be appended. Looks at the disk, takes microseconds.
+    pub fn has_room_for_derived(&self) -> bool {
+        self.0.reserve.as_ref().is_none_or(|reserve| reserve.has_room_for_derived(0))
     }
 
     /// Replaces the note that others see who find the ledger locked, such as the address of its server.
@@ -421,7 +442,12 @@ impl Inner {
 }
 
 /// Starts the writers, the signer and the sealer. They end when the writers are closed.
-fn start_threads(shared: &Arc<Shared>, options: &Options, logs: &BTreeMap<LogId, Arc<Log>>) -> Vec<JoinHandle<()>> {
+fn start_threads(
+    shared: &Arc<Shared>,
+    options: &Options,
+    logs: &BTreeMap<LogId, Arc<Log>>,
+    reserve: &Arc<Reserve>,
+) -> Vec<JoinHandle<()>> {
     let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.into()).spawn(body).expect("the system gives a thread")
     };
@@ -438,7 +464,13 @@ fn start_threads(shared: &Arc<Shared>, options: &Options, logs: &BTreeMap<LogId,
     threads.push(spawn("cairn-writer", Box::new(move || sequencer.run())));
     let (shared, delay) = (shared.clone(), options.checkpoint_delay);
     threads.push(spawn("cairn-signer", Box::new(move || run_signer(shared, lagging, delay))));
-    threads.push(spawn("cairn-sealer", Box::new(move || run_sealer(full))));
+    threads.push(spawn(
+        "cairn-sealer",
+        Box::new({
+            let reserve = reserve.clone();
+            move || run_sealer(reserve, full)
+        }),
+    ));
     threads
 }
 

@@ -37,6 +37,7 @@ mod recovery;
 mod redact;
 mod register;
 mod repeats;
+mod reserve;
 mod restore;
 mod restored;
 mod scan;

@@ -38,6 +38,9 @@ pub struct Options {
     pub deadline: Duration,
     /// How long after a commit the checkpoint may still lack it.
     pub checkpoint_delay: Duration,
+    /// Room on the disk kept for recovery, sealing and erasure when it is full. As much again must be free for artifacts
+    /// to be stored, so that appends go on when they have stopped. 0 keeps none.
+    pub reserve_bytes: u64,
     pub storage: Arc<dyn Storage>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
@@ -52,6 +55,7 @@ impl Default for Options {
             queue_bytes_max: 64 << 20,
             deadline: Duration::from_secs(30),
             checkpoint_delay: Duration::from_millis(500),
+            reserve_bytes: 64 << 20,
             storage: Arc::new(FileSystem),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
@@ -68,6 +72,7 @@ impl fmt::Debug for Options {
             .field("queue_bytes_max", &self.queue_bytes_max)
             .field("deadline", &self.deadline)
             .field("checkpoint_delay", &self.checkpoint_delay)
+            .field("reserve_bytes", &self.reserve_bytes)
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ use crate::layout::SegmentPart;
 use crate::log::Log;
 use crate::payload::Records;
 use crate::reader::LiveSegment;
+use crate::reserve::Reserve;
 use crate::segment::frames::FramesFile;
 use crate::segment::writer::{SegmentStart, SegmentWriter};
 use crate::segment::{Files, SealedSlot};
@@ -12,11 +13,13 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 /// Body of the sealer's thread.
-pub(crate) fn run_sealer(logs: Receiver<Arc<Log>>) {
+pub(crate) fn run_sealer(reserve: Arc<Reserve>, logs: Receiver<Arc<Log>>) {
     for log in logs {
-        if let Err(e) = seal_alone(&log) {
+        // A seal that ran out of room begins again.
+        if let Err(e) = reserve.with(|| seal_alone(&log)) {
             tracing::warn!(log = %log.id, error = %e, "a full segment could not be sealed; the next seal tries again");
         }
+        reserve.retake();
     }
 }
 

@@ -34,6 +34,10 @@ pub trait Storage: Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that can still be written where this folder stands. A disk that cannot tell has no end.
+    fn free_bytes(&self, _folder: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
     /// Names in a folder, sorted.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
 }
@@ -44,6 +48,17 @@ pub trait StoredFile: Send + Sync {
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
     fn write_all_at(&self, from: &[u8], offset: u64) -> io::Result<()>;
     fn set_bytes(&self, length: u64) -> io::Result<()>;
+    /// Makes the file this long and its blocks its own, so that nothing else can take their room.
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        let mut at = self.bytes()?;
+        while at < length {
+            let piece = (length - at).min(ZEROS.len() as u64);
+            self.write_all_at(&ZEROS[..piece as usize], at)?;
+            at += piece;
+        }
+        Ok(())
+    }
     /// Makes content and length durable (fdatasync).
     fn sync(&self) -> io::Result<()>;
 }

@@ -116,6 +116,7 @@ fn options() -> Options {
         clock: Arc::new(Ticking(AtomicI64::new(0))),
         random: Arc::new(Counting(AtomicU64::new(0))),
         checkpoint_delay: Duration::from_secs(3600),
+        reserve_bytes: 0,
         ..Options::default()
     }
 }

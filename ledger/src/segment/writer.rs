@@ -133,6 +133,11 @@ impl<'a> SegmentWriter<'a> {
         Ok(Written { end, plain_checksums })
     }
 
+    /// Head of the chain after what was put.
+    pub(crate) fn chain(&self) -> Blake3 {
+        self.chain
+    }
+
     /// Position of the next entry.
     pub(crate) fn next(&self) -> u64 {
         self.next

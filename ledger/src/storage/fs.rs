@@ -26,6 +26,9 @@ impl StoredFile for OpenFile {
     fn set_bytes(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, length).map_err(Into::into)
+    }
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
@@ -118,6 +121,10 @@ impl Storage for FileSystem {
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(folder)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();

@@ -56,6 +56,7 @@ pub(crate) fn options_on(disk: &SimDisk) -> Options {
         origin: Some("log.example.com".into()),
         segment_bytes_max: SEGMENT_BYTES,
         checkpoint_delay: Duration::from_secs(3600),
+        reserve_bytes: 0,
         storage: Arc::new(disk.clone()),
         clock: Arc::new(Ticking::at(AtomicI64::new((opened as i64) << 32))),
         random: Arc::new(Fresh(AtomicU64::new(opened << 32))),

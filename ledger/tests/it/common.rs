@@ -46,6 +46,7 @@ pub(crate) fn options() -> Options {
         random: Arc::new(Counting(AtomicU64::new(0))),
         // Checkpoints come when they are asked for, or at the end.
         checkpoint_delay: Duration::from_secs(3600),
+        reserve_bytes: 0,
         ..Options::default()
     }
 }
