@@ -7,6 +7,8 @@ use cairn_schemas::{Blake3, Position, Timestamp, TypeCode};
 const VERSION: u8 = 1;
 /// Set on the first entry of a frame, which carries the chain head before the frame.
 const FLAG_FIRST_OF_FRAME: u8 = 1;
+/// Set where the payload first stored holds fields that are sealed under people's keys.
+const FLAG_SEALED_FIELDS: u8 = 2;
 
 /// Number of a stream inside its log, from 1 in order of first appearance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) payload_bytes: u32,
     pub(crate) commitment: Blake3,
     pub(crate) identity: Identity,
+    /// Whether fields of the payload first stored are sealed under people's keys.
+    pub(crate) has_sealed: bool,
     /// `Some` on the first entry of a frame: the chain head before that frame.
     pub(crate) chain_before: Option<Blake3>,
 }
@@ -42,7 +46,8 @@ impl Entry {
 
     pub(crate) fn push(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
-        out.push(if self.chain_before.is_some() { FLAG_FIRST_OF_FRAME } else { 0 });
+        let first = if self.chain_before.is_some() { FLAG_FIRST_OF_FRAME } else { 0 };
+        out.push(first | if self.has_sealed { FLAG_SEALED_FIELDS } else { 0 });
         out.extend_from_slice(&self.position.get().to_be_bytes());
         out.extend_from_slice(&self.recorded_at.as_micros().to_be_bytes());
         out.extend_from_slice(&self.event_type.code.to_be_bytes());
@@ -61,8 +66,8 @@ impl Entry {
         let mut from = Reader::new(bytes);
         from.expect("entry version", &[VERSION])?;
         let flags = from.u8()?;
-        if flags & !FLAG_FIRST_OF_FRAME != 0 {
-            return Err(Mismatch::new(1, "entry flags 0 or 1", flags));
+        if flags & !(FLAG_FIRST_OF_FRAME | FLAG_SEALED_FIELDS) != 0 {
+            return Err(Mismatch::new(1, "entry flags 0 to 3", flags));
         }
         let position = from.u64()?;
         let position = Position::new(position).ok_or_else(|| Mismatch::new(2, "a position from 1", position))?;
@@ -80,6 +85,7 @@ impl Entry {
             payload_bytes: from.u32()?,
             commitment: Blake3::from_bytes(from.array()?),
             identity: Identity(from.array()?),
+            has_sealed: flags & FLAG_SEALED_FIELDS != 0,
             chain_before: match flags & FLAG_FIRST_OF_FRAME {
                 0 => None,
                 _ => Some(Blake3::from_bytes(from.array()?)),
@@ -130,6 +136,7 @@ pub(crate) mod tests {
             payload_bytes: 11,
             commitment: Blake3::from_bytes([0xc0; 32]),
             identity: Identity([0x1d; 16]),
+            has_sealed: false,
             chain_before: Some(Blake3::from_bytes([0xba; 32])),
         }
     }
@@ -139,6 +146,8 @@ pub(crate) mod tests {
         let first = example();
         assert_eq!(Entry::decode(&first.encode()).unwrap(), first);
         assert_eq!(first.encode().len(), 122);
+        let sealed = Entry { has_sealed: true, ..first.clone() };
+        assert_eq!((Entry::decode(&sealed.encode()).unwrap(), sealed.encode()[1]), (sealed, 3));
         let later = Entry { chain_before: None, ..first };
         assert_eq!(Entry::decode(&later.encode()).unwrap(), later);
         assert_eq!(later.encode().len(), 90);
@@ -152,7 +161,7 @@ pub(crate) mod tests {
             Entry::decode(&bytes[..length]).unwrap_err();
         }
         Entry::decode(&[&bytes[..], &[0]].concat()).unwrap_err();
-        for (at, value) in [(0, 2), (1, 2), (1, 0)] {
+        for (at, value) in [(0, 2), (1, 4), (1, 0)] {
             let mut other = bytes.clone();
             other[at] = value;
             Entry::decode(&other).unwrap_err();

@@ -6,6 +6,9 @@ use crate::error::Error;
 use crate::index::TakeAsIs;
 use crate::options::Random;
 use crate::payload::{self, Content, MacKeys, RECORD_HEADER_BYTES, RecordKind, SALT_BYTES};
+use crate::personal;
+use crate::vault::{Persons, Vault};
+use cairn_schemas::personal::TakenField;
 use cairn_schemas::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Blake3, Event, NewEvent, PAYLOAD_BYTES_MAX, REFS_MAX, StoredPayload, Timestamp,
     TypeCode,
@@ -30,6 +33,8 @@ pub(crate) struct Prepared {
     pub(crate) content_mac: [u8; 32],
     pub(crate) expected_version: Option<u64>,
     pub(crate) commitment: Blake3,
+    /// Whether fields of it are sealed under people's keys.
+    pub(crate) has_sealed: bool,
     /// The payload record as it is stored: kind, length, salt, payload.
     pub(crate) record: Vec<u8>,
 }
@@ -64,24 +69,34 @@ impl PreparedBatch {
     }
 }
 
-/// Prepares a batch. Everything that can be refused without knowing the log is refused here.
-pub(crate) fn prepare(
-    batch: Batch,
-    keys: &MacKeys,
-    now: Timestamp,
-    random: &dyn Random,
-) -> Result<PreparedBatch, Error> {
-    let Batch { events, expectations } = batch;
+/// What events are prepared with.
+pub(crate) struct Preparing<'a> {
+    pub(crate) keys: &'a MacKeys,
+    pub(crate) vault: &'a Vault,
+    pub(crate) now: Timestamp,
+    pub(crate) random: &'a dyn Random,
+}
+
+/// Prepares a batch. Everything that can be refused without knowing the log is refused here. Keys of people that the
+/// batch is the first about are durable when this returns.
+pub(crate) fn prepare(batch: Batch, with: &Preparing<'_>) -> Result<PreparedBatch, Error> {
+    let Batch { mut events, expectations } = batch;
     if events.is_empty() || events.len() > BATCH_EVENTS_MAX {
         return Err(Error::BatchLength { given: events.len(), max: BATCH_EVENTS_MAX });
     }
     if expectations.len() > EXPECTATIONS_MAX {
         return Err(Error::TooManyExpectations { given: expectations.len(), max: EXPECTATIONS_MAX });
     }
+    let taken = personal::take_from(&mut events)?;
+    let persons = match taken.is_empty() {
+        true => Persons::new(),
+        false => with.vault.persons(personal::subjects(&taken), with.random)?,
+    };
     let mut batch = PreparedBatch { events: Vec::with_capacity(events.len()), expectations };
     let mut batch_bytes = 0;
     for (index, event) in events.into_iter().enumerate() {
-        let event = prepare_one(index, event, keys, now, random)?;
+        let taken = taken.get(&index).map_or(&[][..], Vec::as_slice);
+        let event = prepare_one(index, event, taken, &persons, with)?;
         batch_bytes += event.payload().len();
         if batch_bytes > BATCH_BYTES_MAX {
             let what = "the batch up to here";
@@ -111,10 +126,11 @@ fn check_distinct(events: &[Prepared]) -> Result<(), Error> {
 fn prepare_one(
     index: usize,
     new: NewEvent,
-    keys: &MacKeys,
-    now: Timestamp,
-    random: &dyn Random,
+    taken: &[TakenField],
+    persons: &Persons,
+    with: &Preparing<'_>,
 ) -> Result<Prepared, Error> {
+    let Preparing { keys, now, random, .. } = with;
     let stream = new.stream();
     let NewEvent { envelope, event } = new;
     let project = envelope.project.unwrap_or_else(|| DEFAULT_PROJECT.to_owned());
@@ -128,12 +144,15 @@ fn prepare_one(
     }
     let event_type = event.type_code();
     let data = encode_checked(index, &event)?;
+    let identity = keys.identity(&project, &envelope.source, &envelope.id);
+    let sealed = personal::seal(taken, persons, &identity, *random);
     let content = Content {
         event_type,
         stream: &stream,
         causation: envelope.causation.as_deref(),
         extensions: &envelope.extensions,
         data: &data,
+        personal: &sealed.macs,
     };
     let content_mac = keys.content(&content);
     let stored = StoredPayload {
@@ -141,20 +160,21 @@ fn prepare_one(
         id: envelope.id,
         stream,
         project,
-        occurred_at: envelope.occurred_at.unwrap_or(now),
+        occurred_at: envelope.occurred_at.unwrap_or(*now),
         causation: envelope.causation,
         extensions: envelope.extensions,
         used: links.used,
         produced: links.produced,
         content_mac,
         data,
-        sealed: Vec::new(),
+        sealed: sealed.fields,
     };
     let mut salt = [0; SALT_BYTES];
     random.fill(&mut salt);
     let record = encode_record(index, &event, &stored, &salt)?;
     Ok(Prepared {
-        identity: keys.identity(&stored.project, &stored.source, &stored.id),
+        identity,
+        has_sealed: !stored.sealed.is_empty(),
         commitment: payload::commitment(&salt, &record[RECORD_HEADER_BYTES..]),
         expected_version: envelope.expected_version,
         stream: stored.stream,
@@ -205,20 +225,39 @@ fn encode_checked(index: usize, event: &Event) -> Result<Vec<u8>, Error> {
     Err(Error::NotReproducible { index, event_type: event.type_name(), why })
 }
 
-/// Whether a stored payload holds the same content. One written in an older version is upcast before it is compared.
-pub(crate) fn is_same_content(new: &Prepared, stored_type: TypeCode, stored: &StoredPayload, keys: &MacKeys) -> bool {
-    if stored_type == new.event_type || stored_type.code != new.event_type.code {
-        return stored.content_mac == new.content_mac;
+/// Whether a stored payload holds the same content. One written in an older version is upcast before it is compared;
+/// one that lost a person's key can no longer be compared, and counts as the same.
+pub(crate) fn is_same_content(
+    new: &Prepared,
+    stored_type: TypeCode,
+    stored: &StoredPayload,
+    keys: &MacKeys,
+    vault: &Vault,
+) -> Result<bool, Error> {
+    if stored.content_mac == new.content_mac && stored_type == new.event_type {
+        return Ok(true);
     }
-    let Ok(event) = Event::decode(stored_type, &stored.data) else { return false };
+    if stored_type.code != new.event_type.code {
+        return Ok(false);
+    }
+    if personal::is_erased(vault, &stored.sealed)? {
+        return Ok(true);
+    }
+    if stored_type == new.event_type {
+        return Ok(false);
+    }
+    let Ok(mut event) = Event::decode(stored_type, &stored.data) else { return Ok(false) };
+    let mut extensions = stored.extensions.clone();
+    let macs = personal::macs_today(vault, &new.identity, &stored.sealed, &mut event, &mut extensions)?;
     let content = Content {
         event_type: event.type_code(),
         stream: &stored.stream,
         causation: stored.causation.as_deref(),
-        extensions: &stored.extensions,
+        extensions: &extensions,
         data: &event.encode(),
+        personal: &macs,
     };
-    keys.content(&content) == new.content_mac
+    Ok(keys.content(&content) == new.content_mac)
 }
 
 #[cfg(test)]
@@ -247,9 +286,11 @@ mod tests {
     #[test]
     fn a_repeat_of_an_event_stored_in_an_older_version_is_a_repeat() {
         let keys = MacKeys::derive(&[3; 32]);
+        let vault = crate::vault::absent();
+        let with = Preparing { keys: &keys, vault: &vault, now: Timestamp::from_micros(0), random: &SystemRandom };
         let prepared = |event| {
             let batch = Batch::from(vec![event]);
-            prepare(batch, &keys, Timestamp::from_micros(0), &SystemRandom).unwrap().events.remove(0)
+            prepare(batch, &with).unwrap().events.remove(0)
         };
         let new = prepared(today(1.5));
         let mut stored = StoredPayload::decode(new.payload()).unwrap();
@@ -260,11 +301,12 @@ mod tests {
             causation: None,
             extensions: &stored.extensions,
             data: &stored.data,
+            personal: &[],
         };
         stored.content_mac = keys.content(&content);
-        assert!(is_same_content(&new, TYPE_V1, &stored, &keys));
-        assert!(!is_same_content(&prepared(today(1.25)), TYPE_V1, &stored, &keys));
+        assert!(is_same_content(&new, TYPE_V1, &stored, &keys, &vault).unwrap());
+        assert!(!is_same_content(&prepared(today(1.25)), TYPE_V1, &stored, &keys, &vault).unwrap());
         let other_type = TypeCode { code: 0x0303, version: 1 };
-        assert!(!is_same_content(&new, other_type, &stored, &keys));
+        assert!(!is_same_content(&new, other_type, &stored, &keys, &vault).unwrap());
     }
 }

@@ -63,6 +63,7 @@ fn hashes() {
         causation: None,
         extensions: &extensions,
         data: b"data",
+        personal: &[],
     }));
     let stream = hex::encode(keys.stream("custom:test.said").0);
     let text = format!(

@@ -9,9 +9,11 @@ use crate::storage::{Access, Storage, list_if_any, parent, read_small, write_who
 use cairn_schemas::TenantId;
 use std::collections::BTreeSet;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 const MARKER_LINE: &str = "cairn ledger 1";
 const MAC_KEY_PREFIX: &str = "cairn-mac-key-1";
+const VAULT_KEY_PREFIX: &str = "cairn-vault-key-1";
 const CHECK_DIGITS: usize = 16;
 
 /// What the `ledger` file says.
@@ -70,17 +72,35 @@ pub(crate) struct MacKey(pub(crate) [u8; 32]);
 
 impl MacKey {
     fn encode(&self) -> String {
-        with_check(&format!("{MAC_KEY_PREFIX}+{}", hex::encode(self.0)), "+")
+        encode_key(MAC_KEY_PREFIX, &self.0)
     }
     fn decode(text: &str) -> Result<Self, String> {
-        let key =
-            text.strip_prefix(MAC_KEY_PREFIX).and_then(|rest| rest.strip_prefix('+')).and_then(|rest| rest.get(..64));
-        let mut bytes = [0; 32];
-        let decoded = key.is_some_and(|key| hex::decode_to_slice(key, &mut bytes).is_ok());
-        if !decoded {
-            return Err(format!("`{MAC_KEY_PREFIX}+` and 64 hexadecimal digits"));
-        }
-        canonical(Self(bytes), text, Self::encode)
+        canonical(Self(decode_key(MAC_KEY_PREFIX, text)?), text, Self::encode)
+    }
+}
+
+/// The key that the keys of a tenant's people are wrapped under. Overwritten when it is dropped.
+pub(crate) struct VaultKey(pub(crate) Zeroizing<[u8; 32]>);
+
+impl VaultKey {
+    fn encode(&self) -> String {
+        encode_key(VAULT_KEY_PREFIX, &self.0)
+    }
+    fn decode(text: &str) -> Result<Self, String> {
+        canonical(Self(Zeroizing::new(decode_key(VAULT_KEY_PREFIX, text)?)), text, Self::encode)
+    }
+}
+
+fn encode_key(prefix: &str, key: &[u8; 32]) -> String {
+    with_check(&format!("{prefix}+{}", hex::encode(key)), "+")
+}
+
+fn decode_key(prefix: &str, text: &str) -> Result<[u8; 32], String> {
+    let key = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('+')).and_then(|rest| rest.get(..64));
+    let mut bytes = [0; 32];
+    match key.is_some_and(|key| hex::decode_to_slice(key, &mut bytes).is_ok()) {
+        true => Ok(bytes),
+        false => Err(format!("`{prefix}+` and 64 hexadecimal digits")),
     }
 }
 
@@ -123,6 +143,27 @@ pub(crate) fn read_marker(disk: &dyn Storage, layout: &Layout) -> Result<Option<
 
 pub(crate) fn read_mac_key(disk: &dyn Storage, layout: &Layout, tenant: &TenantId) -> Result<Option<MacKey>, Error> {
     read_text(disk, layout, &layout.mac_key(tenant), MacKey::decode)
+}
+
+pub(crate) fn read_vault_key(
+    disk: &dyn Storage,
+    layout: &Layout,
+    tenant: &TenantId,
+) -> Result<Option<VaultKey>, Error> {
+    read_text(disk, layout, &layout.vault_key(tenant), VaultKey::decode)
+}
+
+/// Draws a tenant's vault key and stores it.
+pub(crate) fn write_vault_key(
+    disk: &dyn Storage,
+    layout: &Layout,
+    tenant: &TenantId,
+    random: &dyn Random,
+) -> Result<VaultKey, Error> {
+    let mut key = VaultKey(Zeroizing::new([0; 32]));
+    random.fill(&mut *key.0);
+    write_secret(disk, &layout.vault_key(tenant), &key.encode())?;
+    Ok(key)
 }
 
 pub(crate) fn read_signer(disk: &dyn Storage, layout: &Layout, log: &LogId) -> Result<Option<LogSigner>, Error> {

@@ -115,6 +115,16 @@ impl Layout {
     pub(crate) fn mac_key(&self, tenant: &TenantId) -> PathBuf {
         self.keys().join(tenant.as_str()).join("mac.key")
     }
+    /// Key that the keys of the tenant's people are wrapped under.
+    pub(crate) fn vault_key(&self, tenant: &TenantId) -> PathBuf {
+        self.keys().join(tenant.as_str()).join("vault.key")
+    }
+    pub(crate) fn vault(&self) -> PathBuf {
+        self.dir.join("vault")
+    }
+    pub(crate) fn persons(&self, tenant: &TenantId) -> PathBuf {
+        self.vault().join(tenant.as_str()).join("persons.keys")
+    }
     pub(crate) fn signing_key(&self, log: &LogId) -> PathBuf {
         self.keys().join(log.tenant.as_str()).join(log.signing_key_name())
     }

@@ -1,10 +1,12 @@
 //! The face of the crate: a directory of logs, open for appending by one process or for reading by any.
 
+mod people;
+
 use crate::artifacts::Artifacts;
 use crate::batch::Batch;
 use crate::checkpoint::SignedCheckpoint;
 use crate::error::Error;
-use crate::event::prepare;
+use crate::event::{Preparing, prepare};
 use crate::keys::{Marker, logs_with_signer, read_marker, write_marker};
 use crate::layout::{Layout, LogId, LogKind};
 use crate::log::{FoundLog, Log, Mode, read_checkpoint};
@@ -24,6 +26,7 @@ use crate::sequencer::{Sequencer, Shared, WRITERS, writing};
 use crate::signing::{run_signer, store_checkpoint};
 use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, is_full, list_if_any, read_small};
 use crate::tiles::TilePath;
+use crate::vault::Vaults;
 use crate::writer::GroupFailure;
 use cairn_schemas::{Blake3, NewEvent, Position, Recorded, Sha256, TenantId};
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -34,6 +37,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+pub use people::DestroyedKeys;
 
 /// How often a reader begins again because a segment was sealed while it listed files.
 const READ_ATTEMPTS: usize = 20;
@@ -49,6 +54,7 @@ struct Inner {
     /// Shared by all logs.
     caches: Arc<Caches>,
     logs: RwLock<BTreeMap<LogId, Arc<Log>>>,
+    vaults: Vaults,
     /// Held while a log is being created.
     creating: Mutex<()>,
     /// Held while payloads are redacted and registers written.
@@ -113,8 +119,9 @@ impl Ledger {
             }
         };
         let caches = Arc::default();
-        let logs = open_logs(&layout, &marker, &options, &caches, Mode::Write)?;
-        let ledger = Self::start(layout, options, marker, caches, logs, Some(lock));
+        let vaults = Vaults::new(disk, &layout, Mode::Write);
+        let logs = open_logs(&layout, &marker, &options, &caches, &vaults)?;
+        let ledger = Self::start(layout, options, marker, caches, logs, vaults, Some(lock));
         ledger.finish_redactions()?;
         Ok(ledger)
     }
@@ -126,11 +133,12 @@ impl Ledger {
         let read = || {
             let marker = read_marker(&*options.storage, &layout)?.ok_or_else(|| no_marker(dir))?;
             Restored::read(&*options.storage, &layout)?.check_readable(dir)?;
-            let logs = beside_writer(|| open_logs(&layout, &marker, &options, &caches, Mode::ReadOnly))?;
-            Ok((marker, logs))
+            let vaults = Vaults::new(options.storage.clone(), &layout, Mode::ReadOnly);
+            let logs = beside_writer(|| open_logs(&layout, &marker, &options, &caches, &vaults))?;
+            Ok((marker, logs, vaults))
         };
-        let (marker, logs) = read().map_err(|e: Error| e.or_damage(dir, "-"))?;
-        Ok(Self::start(layout, options, marker, caches, logs, None))
+        let (marker, logs, vaults) = read().map_err(|e: Error| e.or_damage(dir, "-"))?;
+        Ok(Self::start(layout, options, marker, caches, logs, vaults, None))
     }
 
     fn start(
@@ -139,6 +147,7 @@ impl Ledger {
         marker: Marker,
         caches: Arc<Caches>,
         logs: Vec<Log>,
+        vaults: Vaults,
         lock: Option<Arc<dyn StoredFile>>,
     ) -> Self {
         let shared = Arc::new(Shared::new(options.queue_bytes_max));
@@ -157,6 +166,7 @@ impl Ledger {
             marker,
             caches,
             logs,
+            vaults,
             creating: Mutex::new(()),
             redacting: Mutex::new(()),
             shared,
@@ -211,7 +221,7 @@ impl Ledger {
     /// Events from a position on: at most `count_max`, fewer where they are large or the head is near, none past it.
     pub fn read(&self, tenant: &TenantId, from: Position, count_max: usize) -> Result<Vec<Recorded>, Error> {
         match self.0.log(tenant) {
-            Some(log) => reader::read(&log.view, from, count_max),
+            Some(log) => reader::read(&log, from, count_max),
             None => Ok(Vec::new()),
         }
     }
@@ -413,7 +423,7 @@ impl Inner {
         Log::create(&self.layout, &id, &self.marker.log_origin(&id), &self.options)?;
         let found = FoundLog { id: id.clone(), has_signer: true };
         let origin = self.marker.log_origin(&id);
-        let log = Log::open(&self.layout, &found, &origin, &self.options, &self.caches, Mode::Write)?;
+        let log = Log::open(&self.layout, &found, &origin, &self.options, &self.caches, &self.vaults)?;
         let log = Arc::new(log.expect("a log that was just created is whole"));
         self.logs.write().insert(id, log.clone());
         Ok(log)
@@ -426,7 +436,13 @@ impl Inner {
         }
         let log = self.log_or_create(tenant)?;
         let options = &self.options;
-        let batch = prepare(batch, &writing(&log).mac_keys, options.clock.now(), &*options.random)?;
+        let preparing = Preparing {
+            keys: &writing(&log).mac_keys,
+            vault: &log.vault,
+            now: options.clock.now(),
+            random: &*options.random,
+        };
+        let batch = prepare(batch, &preparing)?;
         let (bytes, room) = (batch.bytes(), &self.shared.room);
         let has_room = match room_by {
             None => room.try_take(bytes),
@@ -579,11 +595,11 @@ fn open_logs(
     marker: &Marker,
     options: &Options,
     caches: &Arc<Caches>,
-    mode: Mode,
+    vaults: &Vaults,
 ) -> Result<Vec<Log>, Error> {
     let mut logs = Vec::new();
-    for found in find_logs(&*options.storage, layout, mode)? {
-        let opened = Log::open(layout, &found, &marker.log_origin(&found.id), options, caches, mode);
+    for found in find_logs(&*options.storage, layout, vaults.mode())? {
+        let opened = Log::open(layout, &found, &marker.log_origin(&found.id), options, caches, vaults);
         logs.extend(opened.map_err(|e| e.or_damage(&layout.dir, &found.id.to_string()))?);
     }
     Ok(logs)

@@ -29,6 +29,7 @@ mod opening;
 mod options;
 mod payload;
 mod pending;
+mod personal;
 mod placement;
 mod proof;
 mod queue;
@@ -49,6 +50,7 @@ mod site;
 mod storage;
 mod tiles;
 mod tree;
+mod vault;
 mod verify;
 mod wire;
 mod writer;
@@ -60,7 +62,7 @@ pub use batch::{Batch, Expectation};
 pub use checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};
 pub use error::{Damage, Error, Fork};
 pub use export::{Bundle, export_bundle, looks_like_bundle, verify_bundle};
-pub use ledger::Ledger;
+pub use ledger::{DestroyedKeys, Ledger};
 /// For the bench of lookups in the index; nothing else should use it.
 #[doc(hidden)]
 pub mod measure {
@@ -70,6 +72,7 @@ pub use options::{Options, Random, SystemRandom};
 pub use pending::{Pending, PendingFuture};
 pub use placement::Appended;
 pub use proof::{Consistency, ConsistencyProof, EntryFacts, InclusionProof, verify_consistency, verify_inclusion};
+pub use reader::SealedPage;
 pub use redact::{Hold, Redacted, Redaction, Retention, Selection};
 pub use register::Applied;
 pub use restore::{RestoreOptions, RestoreReport, restore, restore_vault};

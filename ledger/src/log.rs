@@ -21,6 +21,7 @@ use crate::signing::Signing;
 use crate::storage::{Access, Storage, parent, read_small, write_whole};
 use crate::tree::Tree;
 use crate::tree::nodes::Nodes;
+use crate::vault::{Vault, Vaults};
 use crate::writer::Writer;
 use cairn_schemas::Position;
 use parking_lot::{Mutex, RwLock};
@@ -39,6 +40,7 @@ pub(crate) struct Log {
     pub(crate) files: LogFiles,
     pub(crate) verifier: LogVerifier,
     pub(crate) view: RwLock<View>,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) nodes: Nodes,
     /// `None` where the ledger is open read-only.
     pub(crate) writing: Option<Writing>,
@@ -101,8 +103,9 @@ impl Log {
         origin: &str,
         options: &Options,
         caches: &Arc<Caches>,
-        mode: Mode,
+        vaults: &Vaults,
     ) -> Result<Option<Self>, Error> {
+        let mode = vaults.mode();
         let id = &found.id;
         let disk = options.storage.clone();
         let files = LogFiles::new(disk.clone(), &layout.dir, &id.to_string(), layout.log(id)).sharing(caches);
@@ -143,7 +146,8 @@ impl Log {
             }
             _ => None,
         };
-        Ok(Some(Self { id: id.clone(), files, verifier, view: RwLock::new(view), nodes, writing }))
+        let vault = vaults.of(&id.tenant)?;
+        Ok(Some(Self { id: id.clone(), files, verifier, vault, view: RwLock::new(view), nodes, writing }))
     }
 
     /// Looks up an event that was recorded before, to tell a repeat from a conflict.
@@ -156,7 +160,8 @@ impl Log {
             duplicate: true,
             recorded_at: entry.recorded_at,
         };
-        let same_content = kind == RecordKind::Replacement || is_same_content(new, entry.event_type, &stored, keys);
+        let same_content =
+            kind == RecordKind::Replacement || is_same_content(new, entry.event_type, &stored, keys, &self.vault)?;
         Ok(First { appended, same_content })
     }
 

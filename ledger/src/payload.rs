@@ -130,6 +130,8 @@ pub(crate) struct Content<'a> {
     pub(crate) causation: Option<&'a str>,
     pub(crate) extensions: &'a BTreeMap<String, String>,
     pub(crate) data: &'a [u8],
+    /// In place of each value taken out of extensions and data, its MAC under its person's key.
+    pub(crate) personal: &'a [[u8; 32]],
 }
 
 impl MacKeys {
@@ -171,6 +173,9 @@ impl MacKeys {
             mac.field(value.as_bytes());
         }
         mac.field(content.data);
+        for value in content.personal {
+            mac.field(value);
+        }
         mac.finish()
     }
 }

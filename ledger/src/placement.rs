@@ -215,6 +215,7 @@ impl<'a> Group<'a> {
             payload_bytes: u32::try_from(event.payload().len()).expect("a payload is at most 1 MiB"),
             commitment: event.commitment,
             identity: event.identity,
+            has_sealed: event.has_sealed,
             chain_before: self.events.is_empty().then_some(self.edge.chain),
         };
         self.push_entry(&entry);

@@ -5,8 +5,10 @@ use crate::checkpoint::SignedCheckpoint;
 use crate::entry::{self, Entry};
 use crate::error::{Error, Mismatch};
 use crate::frame::{Frame, FrameHeader};
+use crate::log::Log;
 use crate::lru::Owner;
 use crate::payload::{Record, RecordKind, Records};
+use crate::personal;
 use crate::redact::form;
 use crate::scan::check_record;
 use crate::segment::frames::{FrameAt, FramesFile};
@@ -14,12 +16,16 @@ use crate::segment::writer::SegmentStart;
 use crate::segment::{FoundRecord, Sealed, SealedSlot};
 use crate::site::Site;
 use crate::tree::Tree;
-use cairn_schemas::{Blake3, Event, Position, Recorded, StoredPayload};
+use crate::vault::Vault;
+use cairn_schemas::{Blake3, Event, KeyId, Position, Recorded, StoredPayload};
 use parking_lot::RwLock;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Payload bytes after which a read stops short of its count.
 const READ_BYTES_MAX: usize = 16 << 20;
+/// Positions of one [`SealedPage`].
+const SEALED_PAGE_MAX: usize = 10_000;
 
 /// A segment as readers hold it.
 pub(crate) enum LiveSegment {
@@ -63,14 +69,14 @@ impl View {
 }
 
 /// Reads events from a position on, up to `count_max` and a bound on bytes.
-pub(crate) fn read(view: &RwLock<View>, from: Position, count_max: usize) -> Result<Vec<Recorded>, Error> {
+pub(crate) fn read(log: &Log, from: Position, count_max: usize) -> Result<Vec<Recorded>, Error> {
     let (mut events, mut bytes) = (Vec::new(), 0);
     if count_max == 0 {
         return Ok(events);
     }
-    walk(view, from.get(), &mut |entry, record| {
+    walk(&log.view, from.get(), &mut |entry, record| {
         bytes += record.bytes.len();
-        events.push(recorded(&entry, record)?);
+        events.push(recorded(&entry, record, &log.vault)?);
         Ok(events.len() < count_max && bytes < READ_BYTES_MAX)
     })?;
     Ok(events)
@@ -87,6 +93,31 @@ pub(crate) fn one(
         Ok(false)
     })?;
     Ok(found)
+}
+
+/// Positions whose events hold fields sealed under certain keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SealedPage {
+    /// In order; at most 10,000.
+    pub positions: Vec<Position>,
+    /// Where to go on; `None` at the head.
+    pub next: Option<Position>,
+}
+
+/// Reads from a position on until a page is full or the head is reached.
+pub(crate) fn sealed_under(view: &RwLock<View>, keys: &BTreeSet<KeyId>, from: Position) -> Result<SealedPage, Error> {
+    let mut page = SealedPage::default();
+    walk(view, from.get(), &mut |entry, record| {
+        if !entry.has_sealed || record.kind == RecordKind::Replacement {
+            return Ok(true);
+        }
+        if StoredPayload::decode(record.bytes)?.sealed.iter().any(|field| keys.contains(&field.key)) {
+            page.positions.push(entry.position);
+        }
+        page.next = entry.position.next().filter(|_| page.positions.len() == SEALED_PAGE_MAX);
+        Ok(page.next.is_none())
+    })?;
+    Ok(page)
 }
 
 /// The first `width` entries of a published bundle, laid out as it is. They must be durable.
@@ -146,17 +177,20 @@ fn frame_of(frames: &RwLock<Vec<FrameAt>>, position: u64) -> FrameAt {
     frames[index]
 }
 
-fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
+fn recorded(entry: &Entry, record: &Record<'_>, vault: &Vault) -> Result<Recorded, Error> {
     if record.kind == RecordKind::Replacement {
         return form::recorded(entry, record);
     }
-    let stored = StoredPayload::decode(record.bytes)?;
+    let mut stored = StoredPayload::decode(record.bytes)?;
+    let mut event = Event::decode(entry.event_type, &stored.data)?;
+    let (erased, sealed) =
+        personal::restore(vault, &entry.identity, &stored.sealed, &mut event, &mut stored.extensions)?;
     Ok(Recorded {
         redacted_by: None,
         position: entry.position,
         recorded_at: entry.recorded_at,
         stream_version: entry.stream_version,
-        event: Event::decode(entry.event_type, &stored.data)?,
+        event,
         source: stored.source,
         id: stored.id,
         stream: stored.stream,
@@ -166,8 +200,8 @@ fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
         extensions: stored.extensions,
         used: stored.used,
         produced: stored.produced,
-        erased: Vec::new(),
-        sealed: Vec::new(),
+        erased,
+        sealed,
     })
 }
 

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::batch::Batch;
     use crate::continuity::Continuity;
-    use crate::event::prepare;
+    use crate::event::{Preparing, prepare};
     use crate::index::{Base, Index, LogSource, Part, Shelf};
     use crate::layout::{LogLayout, SegmentPart};
     use crate::options::SystemRandom;
@@ -199,7 +199,9 @@ mod tests {
             NewEvent::new("test", id, fact)
         };
         let batch = Batch::from(ids.iter().map(event).collect::<Vec<_>>());
-        prepare(batch, keys, Timestamp::from_micros(0), &SystemRandom).unwrap()
+        let vault = crate::vault::absent();
+        let with = Preparing { keys, vault: &vault, now: Timestamp::from_micros(0), random: &SystemRandom };
+        prepare(batch, &with).unwrap()
     }
 
     /// A log to which somebody wrote these batches who did not ask whether their events were recorded before.

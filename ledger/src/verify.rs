@@ -11,13 +11,13 @@ use crate::keys::read_marker;
 use crate::layout::Layout;
 use crate::ledger::{beside_writer, find_logs, no_marker};
 use crate::log::{FoundLog, Mode, read_identity, read_secrets, start_state};
-use crate::payload::MacKeys;
+use crate::payload::{MacKeys, RecordKind};
 use crate::repeats::Repeats;
 use crate::restored::Restored;
 use crate::scan::{LogFiles, Scan};
 use crate::segment::{FoundFrame, FoundRecord};
 use crate::storage::{FileSystem, Storage, list_if_any};
-use crate::{checkpoint::SignedCheckpoint, keys};
+use crate::{checkpoint::SignedCheckpoint, keys, vault};
 use authority::Authority;
 use cairn_schemas::{Blake3, Sha256, StoredPayload, TenantId};
 use std::path::Path;
@@ -136,6 +136,10 @@ fn verify_all(layout: &Layout, options: &VerifyOptions, report: &mut VerifyRepor
             Err(e) => note(report, e)?,
         }
     }
+    for tenant in vault::tenants(&**disk, layout)? {
+        let checked = beside_writer(|| vault::check(disk, layout, &tenant).map_err(|e| e.or_damage(&layout.dir, "-")));
+        checked.map(drop).or_else(|e| note(report, e))?;
+    }
     if options.artifacts {
         for tenant in artifact_tenants(&**disk, layout)? {
             verify_artifacts(disk, layout, &tenant, report)?;
@@ -198,6 +202,7 @@ fn verify_log(
                 check_identity(record, &stored, mac_keys)?;
             }
             authority.look(record, &stored)?;
+            check_sealed(record, &stored)?;
             names.check(record, &stored.stream)?;
             if options.artifacts {
                 absent.look(record.entry.position, &stored);
@@ -260,6 +265,18 @@ fn check_identity(found: &FoundRecord<'_>, stored: &StoredPayload, keys: &MacKey
     }
     let (expected, entry) = (hex::encode(expected.0), hex::encode(found.entry.identity.0));
     let mismatch = Mismatch::new(0, format!("identity MAC {expected} of the payload under the tenant's key"), entry);
+    Err(found.site.damage(Some(found.entry.position.get()), found.at, mismatch))
+}
+
+/// The entry says whether fields of its payload are sealed under people's keys.
+fn check_sealed(found: &FoundRecord<'_>, stored: &StoredPayload) -> Result<(), Error> {
+    let has_sealed = !stored.sealed.is_empty();
+    if found.record.kind != RecordKind::Original || has_sealed == found.entry.has_sealed {
+        return Ok(());
+    }
+    let shown = |has_sealed| if has_sealed { "sealed fields" } else { "no sealed fields" };
+    let mismatch =
+        Mismatch::new(37, format!("{}, as its entry says", shown(found.entry.has_sealed)), shown(has_sealed));
     Err(found.site.damage(Some(found.entry.position.get()), found.at, mismatch))
 }
 

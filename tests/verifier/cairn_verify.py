@@ -58,11 +58,12 @@ def bincode(data, at, shape, whole=False):
     return values, at
 
 PAYLOAD = ["s", "s", "s", "s", "n", ["s"], ["s", "s"], ["r"], ["r"], 32, "s"]
+SEALED = [["s", 16, 24, "s"]]
 Entry = collections.namedtuple("Entry", "form flags position time code version stream nth length commitment mac chain")
 
 def entry_of(raw, position):
     entry = Entry(*struct.unpack(">BBQqHHQQI32s16s", raw[:90]), raw[90:])
-    need(entry.form == 1 and entry.flags < 2, 0, "entry version 1 with known flags", raw[:2].hex())
+    need(entry.form == 1 and entry.flags < 4, 0, "entry version 1 with known flags", raw[:2].hex())
     need(entry.position == position, 2, f"position {position}", entry.position)
     need(-62135596800 <= entry.time / 1e6 <= 253402207200, 10, "a time within the years 1 to 9999", entry.time)
     need(entry.stream and entry.nth, 22, "a stream number and version from 1", 0)
@@ -141,7 +142,7 @@ class Log:
         for entry, (record, *spot) in zip(decoded, found):
             with found_at(*spot, entry.position):
                 check_record(record, entry)
-                self.payload(entry, *bincode(record[2], 0, PAYLOAD, True)[0])
+                self.payload(entry, *bincode(record[2], 0, PAYLOAD + SEALED * (entry.flags >> 1), True)[0])
     def entry(self, entry, chain, raw):
         need(entry.time >= self.time, 10, f"a time from {self.time} µs", f"{entry.time} µs")
         need(entry.stream <= len(self.versions) + 1, 22, "a known stream number or the next", entry.stream)

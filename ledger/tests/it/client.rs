@@ -1,6 +1,6 @@
 //! A producer on a simulated disk: it keeps what it was told, retries as a producer must, and holds the ledger to it.
 
-use crate::common::{Ticking, event};
+use crate::common::{Ticking, event, marked};
 use crate::sim_disk::choose::Seeded;
 use crate::sim_disk::{SimDisk, Tree};
 use cairn_ledger::{Appended, Error, Ledger, Options, Random, SignedCheckpoint, VerifyOptions, verify};
@@ -155,6 +155,14 @@ pub(crate) fn batch(name: &str, events: usize, bytes: usize) -> Vec<NewEvent> {
     (0..events).map(one).collect()
 }
 
+/// An event about a person whom no other event is about, so that a key is drawn for it.
+pub(crate) fn about_person(name: &str) -> Vec<NewEvent> {
+    let json = format!(r#"{{"x":{{"$data_subject":"person {name}","value":"told"}}}}"#);
+    let mut event = marked(&format!("{name}.0"), &json);
+    event.envelope.stream = Some("people".into());
+    vec![event]
+}
+
 /// The same few steps each time: two tenants, several segments, a checkpoint, an artifact, a clean end and a new beginning.
 pub(crate) fn tiny(client: &mut Client) {
     let (one, other) = (tenant_named(1), tenant_named(2));
@@ -169,6 +177,15 @@ pub(crate) fn tiny(client: &mut Client) {
     client.append(&other, batch("b", 1, 40));
 }
 
+/// A life in which the ledger comes to know people: their keys are drawn before their events are written.
+pub(crate) fn about_people(client: &mut Client) {
+    let one = tenant_named(1);
+    client.append(&one, about_person("p"));
+    client.append(&one, about_person("q"));
+    client.close();
+    client.append(&one, about_person("r"));
+}
+
 /// A longer life, drawn from a seed.
 pub(crate) fn long(client: &mut Client, mut numbers: Seeded, steps: usize) {
     for step in 0..steps {
@@ -179,6 +196,9 @@ pub(crate) fn long(client: &mut Client, mut numbers: Seeded, steps: usize) {
             3 => client.store(&tenant, &vec![step as u8; 1 + numbers.below(3000)]),
             _ => {
                 let bytes = [10, 10, 200, 600, 2500][numbers.below(5)];
+                if step % 4 == 0 {
+                    client.append(&tenant, about_person(&format!("s{step}p")));
+                }
                 client.append(&tenant, batch(&format!("s{step}"), 1 + numbers.below(4), bytes));
             }
         }

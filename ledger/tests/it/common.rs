@@ -67,6 +67,16 @@ pub(crate) fn event(id: &str, content: &str) -> NewEvent {
     NewEvent::new("test", id, payload)
 }
 
+/// An event whose free-form data is this JSON.
+pub(crate) fn marked(id: &str, json: &str) -> NewEvent {
+    let data = RawJson::parse(json).unwrap();
+    NewEvent::new(
+        "test",
+        id,
+        CustomRecorded { kind: "test.said".into(), about: None, used: vec![], produced: vec![], data },
+    )
+}
+
 pub(crate) fn on_stream(id: &str, stream: &str, expected_version: Option<u64>) -> NewEvent {
     let mut event = event(id, id);
     event.envelope.stream = Some(stream.to_owned());

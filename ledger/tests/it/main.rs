@@ -17,6 +17,7 @@ mod kill;
 mod locate;
 mod missing;
 mod model;
+mod personal;
 mod producers;
 mod proofs;
 mod recovery;
