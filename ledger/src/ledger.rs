@@ -18,7 +18,7 @@ use crate::placement::Appended;
 use crate::proof::{Consistency, ConsistencyProof, InclusionProof};
 use crate::queue::Waiting;
 use crate::reader;
-use crate::register::Register;
+use crate::register::{Line, Register};
 use crate::reserve::Reserve;
 use crate::restored::Restored;
 use crate::seal::run_sealer;
@@ -382,6 +382,32 @@ impl Ledger {
 
     pub(crate) fn log(&self, tenant: &TenantId) -> Option<Arc<Log>> {
         self.0.log(tenant)
+    }
+
+    /// Notes in the registers how far the logs are signed, so that a restore of less is known to be behind.
+    pub(crate) fn register_checkpoints(&self, logs: &[crate::backup::BackedUpLog]) -> Result<(), Error> {
+        if !self.is_writable() {
+            return Ok(());
+        }
+        let _alone = self.redacting();
+        for log in self.logs() {
+            let is_of = |known: &&crate::backup::BackedUpLog| known.log == LogId::main(&log.id.tenant).to_string();
+            let Some(known) = logs.iter().find(|known| known.log == log.id.to_string()).filter(is_of) else { continue };
+            let checkpoint = &known.checkpoint.checkpoint;
+            let (origin, size, root) = (checkpoint.origin.clone(), checkpoint.size, checkpoint.root);
+            let line = Line::Checkpoint { origin, size, root };
+            let mut register =
+                self.register(&log.id.tenant, &log.writing.as_ref().expect("open for writing").mac_keys)?;
+            let mut last = None;
+            register.each(&mut |line| {
+                last = Some(line);
+                Ok(())
+            })?;
+            if last.as_ref() != Some(&line) {
+                register.add(&[line])?;
+            }
+        }
+        Ok(())
     }
 
     /// All logs, of every tenant and kind.

@@ -75,7 +75,7 @@ pub use proof::{Consistency, ConsistencyProof, EntryFacts, InclusionProof, verif
 pub use reader::SealedPage;
 pub use redact::{Hold, Redacted, Redaction, Retention, Selection};
 pub use register::Applied;
-pub use restore::{RestoreOptions, RestoreReport, restore, restore_vault};
+pub use restore::{ErasedAgain, RegisterChoice, RestoreOptions, RestoreReport, restore, restore_vault};
 pub use restored::Behind;
 pub use storage::{Access, FileSystem, Storage, StoredFile};
 pub use tiles::{Tile, TilePath, export_tiles};

@@ -3,6 +3,10 @@
 //! A restored log that is behind what is known of it stays read-only, since going on would make two histories under
 //! one name; or it goes on under a new origin (`continued`).
 
+mod erase;
+
+pub use erase::ErasedAgain;
+
 use crate::artifacts::Artifacts;
 use crate::backup::check::{LogCheck, Promise};
 use crate::backup::copy;
@@ -21,6 +25,7 @@ use crate::segment::list;
 use crate::storage::{Access, FileSystem, Storage, write_whole};
 use crate::verify::{VerifyOptions, VerifyReport, verify};
 use cairn_schemas::{Clock, Sha256, SystemClock, Timestamp};
+use erase::erase_again;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +38,8 @@ const ASIDE: &str = "before";
 pub struct RestoreOptions {
     /// A backup of the vault. Without it the ledger can be read, and takes no events.
     pub vault: Option<PathBuf>,
+    /// What was erased since, to be erased again before anything answers.
+    pub register: RegisterChoice,
     /// Signed checkpoints that are known of the logs, from whoever kept them.
     pub known: Vec<String>,
     /// Goes on under this origin where the backup is behind what is known.
@@ -42,10 +49,20 @@ pub struct RestoreOptions {
     pub random: Arc<dyn Random>,
 }
 
+/// Where the erasure register is. To restore without one takes a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegisterChoice {
+    /// A tenant's register, or a folder with those of all tenants.
+    At(PathBuf),
+    /// Nothing was ever erased, or the register is lost.
+    NoRegister,
+}
+
 impl Default for RestoreOptions {
     fn default() -> Self {
         Self {
             vault: None,
+            register: RegisterChoice::NoRegister,
             known: Vec::new(),
             new_origin: None,
             storage: Arc::new(FileSystem),
@@ -70,6 +87,7 @@ pub struct RestoreReport {
     pub behind: Vec<Behind>,
     /// The new origin, where it goes on under one.
     pub continued_as: Option<String>,
+    pub erased: ErasedAgain,
     /// What verification of the restored ledger found; it is intact.
     pub verified: VerifyReport,
 }
@@ -95,7 +113,7 @@ pub fn restore(backup: &Path, to: &Path, options: &RestoreOptions) -> Result<Res
     // What goes on under a new origin is restored aside, and then written anew.
     let layout = if new_marker.is_some() { Layout::new(&to.join(ASIDE)) } else { whole.clone() };
     let restore = Restore { options, layout, backup, manifest, marker };
-    let behind = restore.all(vault.as_ref(), &whole)?;
+    let (behind, erased) = restore.all(vault.as_ref(), &whole)?;
     let mut state = Restored { unfinished: true, without_keys: vault.is_none(), behind };
     if let Some(new_marker) = &new_marker {
         restore.go_on(&whole, new_marker, &state.behind)?;
@@ -116,6 +134,7 @@ pub fn restore(backup: &Path, to: &Path, options: &RestoreOptions) -> Result<Res
         has_keys: vault.is_some(),
         behind: state.behind,
         continued_as: new_marker.map(|marker| marker.origin),
+        erased,
         verified,
     })
 }
@@ -127,6 +146,17 @@ fn check_choices(
     vault: Option<&VaultManifest>,
     options: &RestoreOptions,
 ) -> Result<(), Error> {
+    let no_register = options.register == RegisterChoice::NoRegister;
+    if let Some(vault) = vault.filter(|vault| no_register && vault.backup.expires <= options.clock.now()) {
+        let why = format!(
+            "the backup of the vault expired at {}: it may hold keys that were destroyed since; give the register",
+            vault.backup.expires
+        );
+        return Err(refused(backup, &why));
+    }
+    if vault.is_none() && !no_register {
+        return Err(refused(backup, "a register is checked with the vault's keys; give the backup of the vault too"));
+    }
     match &options.new_origin {
         Some(_) if vault.is_none() => {
             Err(refused(backup, "to go on under a new origin takes the keys; give the backup of the vault too"))
@@ -139,7 +169,12 @@ fn check_choices(
 }
 
 /// Gives keys and vault to a ledger that was restored without them.
-pub fn restore_vault(vault: &Path, dir: &Path, storage: &Arc<dyn Storage>) -> Result<(), Error> {
+pub fn restore_vault(
+    vault: &Path,
+    dir: &Path,
+    register: &RegisterChoice,
+    storage: &Arc<dyn Storage>,
+) -> Result<(), Error> {
     let (disk, layout) = (&**storage, Layout::new(dir));
     let marker = keys::read_marker(disk, &layout)?.ok_or_else(|| crate::ledger::no_marker(dir))?;
     let state = Restored::read(disk, &layout)?;
@@ -148,8 +183,14 @@ pub fn restore_vault(vault: &Path, dir: &Path, storage: &Arc<dyn Storage>) -> Re
         return Err(refused(dir, "this ledger was not restored without its keys; what it has is not replaced"));
     }
     let (from, manifest) = read_vault(disk, vault)?;
+    let options = RestoreOptions { register: register.clone(), storage: storage.clone(), ..RestoreOptions::default() };
+    check_choices(vault, &marker, Some(&manifest), &options)?;
+    // Until it ended, nobody answers with keys that are to be destroyed again.
+    Restored { unfinished: true, ..state.clone() }.write(disk, &layout)?;
     give_keys(disk, &layout, &marker, (&from, &manifest))?;
+    erase_again(&layout, &options, &state.behind)?;
     let with_keys = Restored { without_keys: false, ..state };
+    Restored { unfinished: true, ..with_keys.clone() }.write(disk, &layout)?;
     // With the keys, identities can be checked too.
     let report = verify(dir, &VerifyOptions { artifacts: false, storage: storage.clone() })?;
     match report.damage.first() {
@@ -211,7 +252,11 @@ struct Restore<'a> {
 
 impl Restore<'_> {
     /// Restores, gives the keys, and erases again; what is behind is read-only, unless it goes on under a new origin.
-    fn all(&self, vault: Option<&(PathBuf, VaultManifest)>, whole: &Layout) -> Result<Vec<Behind>, Error> {
+    fn all(
+        &self,
+        vault: Option<&(PathBuf, VaultManifest)>,
+        whole: &Layout,
+    ) -> Result<(Vec<Behind>, ErasedAgain), Error> {
         let disk = self.disk();
         let unfinished = Restored { unfinished: true, ..Restored::default() };
         unfinished.write(disk, whole)?;
@@ -225,7 +270,8 @@ impl Restore<'_> {
         if whole.dir != self.layout.dir {
             unfinished.write(disk, &self.layout)?;
         }
-        Ok(behind)
+        let erased = erase_again(&self.layout, self.options, &behind)?;
+        Ok((behind, erased))
     }
 
     /// Writes every log anew under another origin; what belongs to no log moves over.
@@ -349,9 +395,9 @@ impl Restore<'_> {
         verifier.ok_or_else(|| keys::damaged(&self.layout, &path, "the log's public key".into(), "no file"))
     }
 
-    /// Sizes and roots by the origin they are of. Notes count only with the log's own signature.
+    /// Sizes and roots by the origin they are of: from the registers, and from notes with the log's own signature.
     fn known(&self) -> Result<BTreeMap<String, Vec<(u64, Sha256)>>, Error> {
-        let mut known = BTreeMap::<String, Vec<(u64, Sha256)>>::new();
+        let mut known = erase::known(&self.layout, self.options, &self.manifest.logs())?;
         for note in &self.options.known {
             let wrong = |expected: String| {
                 refused(self.backup, &format!("a known checkpoint is a signed note with {expected}"))

@@ -108,6 +108,7 @@ impl Run<'_> {
         }
         self.new.write(&*self.disk, self.dest)?;
         self.prune()?;
+        self.ledger.register_checkpoints(&self.report.logs)?;
         self.report.files = self.new.files.len() as u64;
         self.report.bytes = self.new.bytes();
         Ok(self.report)

@@ -45,7 +45,7 @@ impl Ledger {
             match &line {
                 Line::Keys { keys, .. } => applied.keys.extend_from_slice(keys),
                 Line::Artifacts { artifacts, .. } => macs.extend_from_slice(artifacts),
-                Line::Redact(_) | Line::Done { .. } => {}
+                Line::Redact(_) | Line::Done { .. } | Line::Checkpoint { .. } => {}
             }
             units.take(line);
         }

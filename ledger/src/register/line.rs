@@ -1,8 +1,8 @@
 //! The lines of a register, and what is left to be done of the redactions that they name.
 
 use crate::payload::ArtifactMac;
-use cairn_schemas::Blake3;
 use cairn_schemas::events::governance::Replacement;
+use cairn_schemas::{Blake3, Sha256};
 
 /// One line. Texts that people chose are written in hexadecimal.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub(crate) enum Line {
     Done { unit: String },
     /// Keys of data subjects were destroyed; ids in hexadecimal.
     Keys { request: String, keys: Vec<String> },
+    /// A size and root that were signed: a restored log that holds less is behind.
+    Checkpoint { origin: String, size: u64, root: Sha256 },
     /// Artifacts were destroyed.
     Artifacts { request: String, artifacts: Vec<ArtifactMac> },
 }
@@ -48,7 +50,7 @@ impl Line {
         match self {
             Line::Redact(_) => before + 1,
             Line::Done { .. } => before.saturating_sub(1),
-            Line::Keys { .. } | Line::Artifacts { .. } => before,
+            Line::Keys { .. } | Line::Artifacts { .. } | Line::Checkpoint { .. } => before,
         }
     }
 
@@ -64,6 +66,7 @@ impl Line {
                 unit.pages,
                 unit.lists()
             ),
+            Line::Checkpoint { origin, size, root } => format!("checkpoint {unfinished} {origin} {size} {root}"),
             Line::Done { unit } => format!("done {unfinished} {unit}"),
             Line::Keys { request, keys } => {
                 format!("keys {unfinished} {} {}", hex(request), list(keys.iter().cloned()))
@@ -88,6 +91,11 @@ impl Line {
                 replacements: items(words.next()?).map(replacement).collect::<Option<_>>()?,
                 artifacts: items(words.next()?).map(mac).collect::<Option<_>>()?,
             }),
+            "checkpoint" => Line::Checkpoint {
+                origin: words.next()?.to_owned(),
+                size: words.next()?.parse().ok()?,
+                root: words.next()?.parse().ok()?,
+            },
             "done" => Line::Done { unit: words.next()?.to_owned() },
             "keys" => {
                 Line::Keys { request: unhex(words.next()?)?, keys: items(words.next()?).map(str::to_owned).collect() }
@@ -150,7 +158,7 @@ impl Units {
                     self.done.push(self.begun.remove(index));
                 }
             }
-            Line::Keys { .. } | Line::Artifacts { .. } => {}
+            Line::Keys { .. } | Line::Artifacts { .. } | Line::Checkpoint { .. } => {}
         }
     }
 }

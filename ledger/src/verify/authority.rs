@@ -153,7 +153,7 @@ impl Authority {
                 }
                 Line::Keys { keys, .. } => registered.keys.extend(keys),
                 Line::Artifacts { artifacts, .. } => registered.artifacts.extend(artifacts),
-                Line::Done { .. } => {}
+                Line::Done { .. } | Line::Checkpoint { .. } => {}
             }
             Ok(())
         })?;

@@ -1,6 +1,7 @@
 //! Backups and restores: consistent under load, incremental, verified, cut short anywhere, behind what is known.
 
 mod dying;
+mod erasing;
 mod restoring;
 mod taking;
 

@@ -1,7 +1,7 @@
 //! Restoring.
 
 use super::*;
-use cairn_ledger::{Error, SignedCheckpoint, restore, restore_vault, vault_backups};
+use cairn_ledger::{Error, RegisterChoice, SignedCheckpoint, restore, restore_vault, vault_backups};
 use cairn_schemas::{Event, Recorded};
 use std::sync::Arc;
 
@@ -54,10 +54,10 @@ fn without_keys_a_restored_ledger_is_readable_until_it_gets_them() {
     let refused = Ledger::open(to.path(), options()).map(drop).unwrap_err();
     assert!(matches!(refused, Error::RestoredReadOnly { .. }) && refused.to_string().contains("no keys"), "{refused}");
     assert_intact(to.path());
-    restore_vault(vault.path(), to.path(), &storage()).unwrap();
+    restore_vault(vault.path(), to.path(), &RegisterChoice::NoRegister, &storage()).unwrap();
     append_each(&Ledger::open(to.path(), small_segments()).unwrap(), 20..25);
     assert_intact(to.path());
-    let refused = restore_vault(vault.path(), to.path(), &storage()).unwrap_err();
+    let refused = restore_vault(vault.path(), to.path(), &RegisterChoice::NoRegister, &storage()).unwrap_err();
     assert!(refused.to_string().contains("not replaced"), "{refused}");
 }
 
