@@ -16,8 +16,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// The readers by name, each with examples that it accepts.
-pub fn targets() -> Vec<(&'static str, fn(&[u8]), Vec<Vec<u8>>)> {
+/// A reader's name, the reader, and examples that it accepts.
+pub type Target = (&'static str, fn(&[u8]), Vec<Vec<u8>>);
+
+pub fn targets() -> Vec<Target> {
     let frames = files_named(".frames");
     let entries = files_named(".entries");
     let note = golden().iter().find(|(path, _)| path.ends_with("checkpoint")).expect("a golden checkpoint").1.clone();
