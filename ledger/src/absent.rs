@@ -1,7 +1,7 @@
 //! Artifacts that events name and that are not stored: no damage, since a producer may keep them elsewhere.
 
 use crate::artifacts::Artifacts;
-use cairn_schemas::{Blake3, Position, Ref, StoredPayload};
+use cairn_schemas::{Blake3, BorrowedPayload, Position, Ref};
 use std::collections::{BTreeSet, HashSet};
 
 /// Most absent artifacts that a report lists.
@@ -39,7 +39,7 @@ impl AbsentFinder {
         self.first.retain(|absent| !erased.contains(&absent.artifact));
     }
 
-    pub(crate) fn look(&mut self, position: Position, event: &StoredPayload) {
+    pub(crate) fn look(&mut self, position: Position, event: &BorrowedPayload<'_>) {
         for reference in event.used.iter().chain(&event.produced) {
             let Ref::Artifact(artifact) = *reference else { continue };
             if !self.seen.insert(artifact) || self.stored.contains(&artifact) {
@@ -47,7 +47,7 @@ impl AbsentFinder {
             }
             self.count += 1;
             if self.first.len() < ABSENT_MAX {
-                let (log, source) = (self.log.clone(), event.source.clone());
+                let (log, source) = (self.log.clone(), event.source.to_owned());
                 self.first.push(Absent { artifact, log, position, source });
             }
         }

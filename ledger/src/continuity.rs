@@ -15,6 +15,8 @@ pub(crate) struct Continuity {
     pub(crate) recorded_at_micros: i64,
     pub(crate) chain: Blake3,
     pub(crate) tree: Tree,
+    /// Whether the tree is left as it is, and the chain is all that is computed.
+    chain_alone: bool,
     /// Frames taken since [`Continuity::new`] or [`Continuity::after`].
     pub(crate) frames: u64,
     /// Version of each stream, by its number less one: 8 bytes a stream. `None` where the index answers for streams.
@@ -36,6 +38,7 @@ impl Continuity {
             recorded_at_micros: i64::MIN,
             chain: chain::genesis(origin),
             tree: Tree::default(),
+            chain_alone: false,
             frames: 0,
             stream_versions: Some(Vec::new()),
             bundle_roots: Vec::new(),
@@ -52,6 +55,7 @@ impl Continuity {
             recorded_at_micros: footer.last_recorded_at_micros,
             chain: footer.chain_after,
             tree,
+            chain_alone: false,
             frames: 0,
             stream_versions: None,
             bundle_roots: Vec::new(),
@@ -62,6 +66,16 @@ impl Continuity {
     /// Leaves the numbers and versions of streams to the index.
     pub(crate) fn without_streams(self) -> Self {
         Self { stream_versions: None, ..self }
+    }
+
+    /// Leaves the tree out, and with it what was promised of its root.
+    pub(crate) fn chain_alone(self) -> Self {
+        Self { chain_alone: true, promised: None, ..self }
+    }
+
+    /// The edge of the tree; `None` where it was left out.
+    pub(crate) fn subtrees(&self) -> Option<&[Sha256]> {
+        (!self.chain_alone).then(|| self.tree.subtrees())
     }
 
     pub(crate) fn promised(mut self, size: u64, root: Sha256) -> Self {
@@ -78,7 +92,9 @@ impl Continuity {
             let entry = Entry::decode(bytes).map_err(|m| (expected, m.shifted(at + 2)))?;
             self.entry(&entry, first).map_err(|m| (expected, m.shifted(at + 2)))?;
             first = false;
-            self.bundle_roots.extend(self.tree.push(bytes));
+            if !self.chain_alone {
+                self.bundle_roots.extend(self.tree.push(bytes));
+            }
             self.head = expected;
             self.check_promise().map_err(|m| (expected, m.shifted(at)))?;
             each(at, entry);

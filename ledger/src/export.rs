@@ -172,7 +172,7 @@ fn verify_log(
         for record in &found.records {
             let stored = decode(record)?;
             names.check(record, &stored.stream)?;
-            authority.look(record, &stored)?;
+            authority.look(record, &stored.data)?;
             named.extend(artifacts_of(&stored).filter(|digest| looked_for.contains(digest)));
         }
         Ok(())

@@ -80,4 +80,4 @@ pub use restored::Behind;
 pub use storage::{Access, FileSystem, Storage, StoredFile};
 pub use tiles::{Tile, TilePath, export_tiles};
 pub use tree::leaf_hash;
-pub use verify::{Erased, Verdict, VerifiedLog, VerifyOptions, VerifyReport, verify};
+pub use verify::{Depth, Erased, Verdict, VerifiedLog, VerifyOptions, VerifyReport, verify};

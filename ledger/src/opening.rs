@@ -9,7 +9,7 @@ use crate::index::{Base, Index, LogSource, Part, PartBuilder, Shelf, vouched};
 use crate::layout::SegmentPart;
 use crate::log::start_state;
 use crate::payload::MacKeys;
-use crate::scan::{LogFiles, Scan};
+use crate::scan::{LogFiles, Scan, check_record};
 use crate::segment::{Files, Listing, SealedSlot};
 use cairn_schemas::{Blake3, StoredPayload};
 use std::cell::RefCell;
@@ -83,6 +83,7 @@ impl Opening {
                     parts.insert(full.first, full);
                 }
                 for record in &found.records {
+                    check_record(record)?;
                     let stored = StoredPayload::decode(record.record.bytes)?;
                     builder.name(&record.entry, &stored.stream, mac_keys);
                 }

@@ -120,7 +120,7 @@ pub fn restore(backup: &Path, to: &Path, options: &RestoreOptions) -> Result<Res
         state.behind.clear();
     }
     state.write(disk, &whole)?;
-    let verified = verify(to, &VerifyOptions { artifacts: true, storage: options.storage.clone() })?;
+    let verified = verify(to, &VerifyOptions { storage: options.storage.clone(), ..VerifyOptions::default() })?;
     if let Some(damage) = verified.damage.first() {
         return Err(damage.clone().into());
     }
@@ -192,7 +192,8 @@ pub fn restore_vault(
     let with_keys = Restored { without_keys: false, ..state };
     Restored { unfinished: true, ..with_keys.clone() }.write(disk, &layout)?;
     // With the keys, identities can be checked too.
-    let report = verify(dir, &VerifyOptions { artifacts: false, storage: storage.clone() })?;
+    let report =
+        verify(dir, &VerifyOptions { artifacts: false, storage: storage.clone(), ..VerifyOptions::default() })?;
     match report.damage.first() {
         Some(damage) => Err(damage.clone().into()),
         None => with_keys.write(disk, &layout),

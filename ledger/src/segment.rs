@@ -22,11 +22,11 @@ use crate::site::Site;
 use crate::storage::{Storage, TEMPORARY_SUFFIX};
 use entries::SealedEntries;
 use frames::FramesFile;
-use payloads::SealedPayloads;
+use payloads::{Block, SealedPayloads};
 pub(crate) use slot::SealedSlot;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use writer::Written;
 
 /// A segment whose objects are immutable.
@@ -52,6 +52,8 @@ pub(crate) struct FoundFrame<'a> {
     pub(crate) entries_site: &'a Site,
     pub(crate) entries_at: u64,
     pub(crate) source_offsets: &'a [u8],
+    /// Length of its records where they stand beside its entries, 0 in a sealed segment.
+    pub(crate) payloads_bytes: usize,
     pub(crate) records: Vec<FoundRecord<'a>>,
 }
 
@@ -89,7 +91,7 @@ impl Sealed {
         let mut cursor = self.payloads.cursor();
         let last_frame_at = self.entries.footer.body_bytes;
         let walked = self.entries.walk(|entries_at, entries| {
-            let (mut bytes, mut places) = (Vec::new(), Vec::new());
+            let (mut blocks, mut places) = (Vec::<Arc<Block>>::new(), Vec::new());
             for item in Entries::new(entries) {
                 let site = &self.entries.site;
                 let (at, raw) = item.map_err(|m| site.damage(None, entries_at, m))?;
@@ -98,23 +100,41 @@ impl Sealed {
                     continue;
                 }
                 self.check_within(&entry, entries_at + at as u64)?;
-                let (record_at, record) = cursor.get(entry.position.get())?;
-                let start = bytes.len();
-                record.push(&mut bytes);
-                places.push((entry, record_at, start));
+                let (record_at, offset, block) = cursor.place(entry.position.get())?;
+                if blocks.last().is_none_or(|last| !Arc::ptr_eq(last, block)) {
+                    blocks.push(block.clone());
+                }
+                places.push((entry, record_at, blocks.len() - 1, offset));
             }
-            let records = places.into_iter().map(|(entry, at, start)| {
-                let (_, record) = Records::new(&bytes[start..]).next().expect("just pushed").expect("just encoded");
-                FoundRecord { entry, record, site: &self.payloads.site, at }
+            let records = places.into_iter().map(|(entry, at, block, offset)| FoundRecord {
+                entry,
+                record: blocks[block].record(offset),
+                site: &self.payloads.site,
+                at,
             });
             let records = records.collect();
             let is_last = entries_at + entries.len() as u64 == last_frame_at;
             let source_offsets = if is_last { &self.entries.footer.source_offsets[..] } else { &[] };
             let (segment, entries_site) = (self.entries.footer.first, &self.entries.site);
-            each(FoundFrame { segment, entries, entries_site, entries_at, source_offsets, records })?;
+            each(FoundFrame {
+                segment,
+                entries,
+                entries_site,
+                entries_at,
+                source_offsets,
+                payloads_bytes: 0,
+                records,
+            })?;
             Ok(())
         });
         walked.map_err(|fault| self.explain(fault))
+    }
+
+    /// Reads every block of payloads and checks its checksum, no more.
+    pub(crate) fn check_blocks(&self) -> Result<(), Error> {
+        let mut blocks = 0..self.payloads.footer.blocks.len();
+        let read = blocks.try_for_each(|index| self.payloads.stored(index).map(drop));
+        read.map_err(|fault| self.explain(fault))
     }
 
     /// Reads back what was just written, before the frames are given up: every bundle and block by its checksum, and

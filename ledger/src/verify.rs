@@ -1,25 +1,30 @@
 //! Reads every stored byte and checks it against what vouches for it. Opens nothing for writing, takes no lock.
 
 pub(crate) mod authority;
+mod checks;
+mod many;
+mod records;
 
 pub use authority::Erased;
+pub(crate) use checks::{StreamNames, decode};
 
 use crate::absent::{ABSENT_MAX, Absent, AbsentFinder};
 use crate::artifacts::Artifacts;
-use crate::error::{Damage, Error, Mismatch};
-use crate::keys::read_marker;
+use crate::checkpoint::{LogVerifier, SignedCheckpoint};
+use crate::error::{Damage, Error};
+use crate::keys::{self, read_marker};
 use crate::layout::Layout;
 use crate::ledger::{beside_writer, find_logs, no_marker};
 use crate::log::{FoundLog, Mode, read_identity, read_secrets, start_state};
-use crate::payload::{MacKeys, RecordKind};
 use crate::repeats::Repeats;
 use crate::restored::Restored;
-use crate::scan::{LogFiles, Scan};
-use crate::segment::{FoundFrame, FoundRecord};
+use crate::scan::{LogFiles, Scan, check_record};
+use crate::segment::{FoundFrame, FoundRecord, Segment};
 use crate::storage::{FileSystem, Storage, list_if_any};
-use crate::{checkpoint::SignedCheckpoint, keys, vault};
+use crate::vault;
 use authority::Authority;
-use cairn_schemas::{Blake3, Sha256, StoredPayload, TenantId};
+use cairn_schemas::{Blake3, BorrowedPayload, Sha256, TenantId};
+use checks::{check_identity, check_sealed, undecodable};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,18 +33,32 @@ use std::sync::Arc;
 pub struct VerifyOptions {
     /// Whether to read the artifacts too.
     pub artifacts: bool,
+    pub depth: Depth,
     pub storage: Arc<dyn Storage>,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { artifacts: true, storage: Arc::new(FileSystem) }
+        Self { artifacts: true, depth: Depth::Everything, storage: Arc::new(FileSystem) }
     }
+}
+
+/// How much of a log is checked. Every stored byte is read in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Chain, tree, checkpoint, commitments, MACs, streams, repeats, and by whose word what is gone is gone.
+    #[default]
+    Everything,
+    /// A scrub that finds what a disk did: checksums of frames, bundles and blocks, the chain, positions, times and
+    /// versions, and that all is there up to the signed size. The tree is not computed, no payload is hashed, and nothing
+    /// is said of tampering or of what was erased.
+    Chain,
 }
 
 /// What verification found. `damage` holds the first finding of each log and each damaged artifact.
 #[derive(Clone, Debug, Default)]
 pub struct VerifyReport {
+    pub depth: Depth,
     /// Logs that are intact.
     pub logs: Vec<VerifiedLog>,
     pub artifacts: u64,
@@ -55,6 +74,8 @@ pub struct VerifyReport {
 /// What verification says of a log, or of a whole ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
+    /// Checksums and the chain are right. Tampering and erasure were not looked for.
+    ChainIntact,
     /// Every byte is as it was first stored.
     Intact,
     /// What is not is gone with authority: an event of the log, or the register, says so.
@@ -66,6 +87,7 @@ pub enum Verdict {
 impl Verdict {
     pub fn name(self) -> &'static str {
         match self {
+            Verdict::ChainIntact => "chain intact",
             Verdict::Intact => "intact",
             Verdict::ErasedWithAuthority => "erased with authority",
             Verdict::Tampered => "tampered",
@@ -89,7 +111,11 @@ impl VerifyReport {
 impl VerifiedLog {
     /// A log with damage is not among those that were verified.
     pub fn verdict(&self) -> Verdict {
-        if self.erased.is_nothing() { Verdict::Intact } else { Verdict::ErasedWithAuthority }
+        match self.root {
+            None => Verdict::ChainIntact,
+            Some(_) if self.erased.is_nothing() => Verdict::Intact,
+            Some(_) => Verdict::ErasedWithAuthority,
+        }
     }
 }
 
@@ -106,8 +132,8 @@ pub struct VerifiedLog {
     /// Bytes of entries and payloads.
     pub bytes: u64,
     pub chain_head: Blake3,
-    /// Root of the tree over all entries.
-    pub root: Sha256,
+    /// Root of the tree over all entries; `None` where it was not computed.
+    pub root: Option<Sha256>,
     /// Always there: a log without one is damaged.
     pub checkpoint: Option<SignedCheckpoint>,
     /// What is gone from it, and by whose word.
@@ -118,7 +144,7 @@ pub struct VerifiedLog {
 
 /// Verifies a ledger's directory. `Err` means that it could not be read; what is wrong in it is in the report.
 pub fn verify(dir: &Path, options: &VerifyOptions) -> Result<VerifyReport, Error> {
-    let (layout, mut report) = (Layout::new(dir), VerifyReport::default());
+    let (layout, mut report) = (Layout::new(dir), VerifyReport { depth: options.depth, ..VerifyReport::default() });
     if let Err(e) = verify_all(&layout, options, &mut report) {
         note(&mut report, e.or_damage(dir, "-"))?;
     }
@@ -174,64 +200,114 @@ fn note(report: &mut VerifyReport, error: Error) -> Result<(), Error> {
     }
 }
 
+/// What is known of a log before its entries are read.
+struct Opened {
+    files: LogFiles,
+    log: String,
+    origin: String,
+    verifier: LogVerifier,
+    checkpoint: SignedCheckpoint,
+}
+
+impl Opened {
+    fn verified(self, scan: &Scan, bytes: u64, root: Option<Sha256>, erased: Erased) -> VerifiedLog {
+        VerifiedLog {
+            erased,
+            log: self.log,
+            origin: self.origin,
+            verifier_key: self.verifier.encode(),
+            events: scan.state.head,
+            frames: scan.state.frames,
+            segments: scan.segments.len(),
+            bytes,
+            chain_head: scan.state.chain,
+            root,
+            checkpoint: Some(self.checkpoint),
+            unfinished_bytes: scan.tail.as_ref().map_or(0, |tail| tail.file_bytes - tail.end),
+        }
+    }
+}
+
+type Verified = (VerifiedLog, AbsentFinder);
+
 fn verify_log(
     layout: &Layout,
     options: &VerifyOptions,
     found: &FoundLog,
     origin: &str,
-) -> Result<Option<(VerifiedLog, AbsentFinder)>, Error> {
+) -> Result<Option<Verified>, Error> {
     let (disk, id, log) = (&options.storage, &found.id, found.id.to_string());
     let files = LogFiles::new(disk.clone(), &layout.dir, &log, layout.log(id));
     let Some((verifier, checkpoint)) = read_identity(layout, found, origin, &files)? else { return Ok(None) };
+    let stored = Artifacts::new(disk.clone(), &layout.dir, layout.artifacts(&id.tenant), false);
+    let absent = AbsentFinder::new(&log, stored);
+    let opened = Opened { files, log, origin: origin.to_owned(), verifier, checkpoint };
+    match options.depth {
+        Depth::Everything => verify_everything(layout, options, found, opened, absent).map(Some),
+        Depth::Chain => Ok(Some((verify_chain(opened)?, absent))),
+    }
+}
+
+fn verify_everything(
+    layout: &Layout,
+    options: &VerifyOptions,
+    found: &FoundLog,
+    opened: Opened,
+    mut absent: AbsentFinder,
+) -> Result<Verified, Error> {
+    let (disk, files, signed) = (&options.storage, &opened.files, &opened.checkpoint);
     // Where a restore had no keys to give, identities are taken as they are.
     let mac_keys = match Restored::read(&**disk, layout)?.without_keys && !found.has_signer {
         true => None,
-        false => Some(read_secrets(&**disk, layout, id, &verifier)?.0),
+        false => Some(read_secrets(&**disk, layout, &found.id, &opened.verifier)?.0),
     };
-    let stored = Artifacts::new(disk.clone(), &layout.dir, layout.artifacts(&id.tenant), false);
-    let mut absent = AbsentFinder::new(&log, stored);
-    let (mut names, mut bytes) = (StreamNames::default(), 0);
-    let mut authority = Authority::new(origin);
-    let scan = verify_entries(&files, start_state(&verifier, &checkpoint), &checkpoint, &mut |found| {
-        bytes += found.entries.len() as u64;
-        authority.frame(found);
-        for record in &found.records {
-            bytes += record.record.bytes.len() as u64;
-            let stored = decode(record)?;
-            if let Some(mac_keys) = &mac_keys {
-                check_identity(record, &stored, mac_keys)?;
-            }
-            authority.look(record, &stored)?;
-            check_sealed(record, &stored)?;
-            names.check(record, &stored.stream)?;
-            if options.artifacts {
-                absent.look(record.entry.position, &stored);
-            }
+    let mut authority = Authority::new(&opened.origin);
+    let (mut names, mut fields) = (StreamNames::default(), Vec::new());
+    let mut check = |record: &FoundRecord<'_>, is_first: bool| {
+        if is_first {
+            authority.file(record);
+        }
+        let (stored, sealed) = BorrowedPayload::decode(record.record.bytes).map_err(|e| undecodable(record, e))?;
+        if let Some(mac_keys) = &mac_keys {
+            check_identity(record, &stored, mac_keys, &mut fields)?;
+        }
+        authority.look(record, stored.data)?;
+        check_sealed(record, !sealed.is_empty())?;
+        names.check(record, stored.stream)?;
+        if options.artifacts {
+            absent.look(record.entry.position, &stored);
         }
         Ok(())
-    })?;
-    authority::check_superseded(&files, &scan.leftover)?;
+    };
+    let state = start_state(&opened.verifier, signed);
+    let (scan, bytes) = records::scan_beside(files, state, signed.checkpoint.size, &mut check)?;
+    authority::check_superseded(files, &scan.leftover)?;
     let erased = match &mac_keys {
         Some(mac_keys) => authority.settle(&**disk, layout, found, mac_keys)?,
         // A register cannot be read without the key of its checks.
         None => authority.settle_alone()?,
     };
     absent.forget(&erased.artifacts);
-    let verified = VerifiedLog {
-        erased,
-        log,
-        origin: origin.to_owned(),
-        verifier_key: verifier.encode(),
-        events: scan.state.head,
-        frames: scan.state.frames,
-        segments: scan.segments.len(),
-        bytes,
-        chain_head: scan.state.chain,
-        root: scan.state.tree.root(),
-        checkpoint: Some(checkpoint),
-        unfinished_bytes: scan.tail.map_or(0, |tail| tail.file_bytes - tail.end),
-    };
-    Ok(Some((verified, absent)))
+    let root = Some(scan.state.tree.root());
+    Ok((opened.verified(&scan, bytes, root, erased), absent))
+}
+
+fn verify_chain(opened: Opened) -> Result<VerifiedLog, Error> {
+    let (files, size) = (&opened.files, opened.checkpoint.checkpoint.size);
+    let (state, mut bytes) = (start_state(&opened.verifier, &opened.checkpoint).chain_alone(), 0);
+    let scan = files.scan(state, size, &mut |_| false, &mut |_, found| {
+        bytes += (found.entries.len() + found.payloads_bytes) as u64;
+        Ok(())
+    })?;
+    for scanned in &scan.segments {
+        if let Segment::Sealed(slot) = &scanned.segment {
+            let sealed = slot.open()?;
+            sealed.check_blocks()?;
+            bytes += sealed.payloads.footer.body_bytes;
+        }
+    }
+    authority::check_superseded(files, &scan.leftover)?;
+    Ok(opened.verified(&scan, bytes, None, Erased::default()))
 }
 
 /// Reads all entries and all payloads of a log, of a ledger or of a bundle. No event may be recorded twice.
@@ -244,60 +320,11 @@ pub(crate) fn verify_entries(
     let mut repeats = Repeats::default();
     let scan = files.scan(state, signed.checkpoint.size, &mut |_| true, &mut |entries, found| {
         entries.iter().for_each(|entry| repeats.add(&entry.identity));
+        found.records.iter().try_for_each(check_record)?;
         each(found)
     })?;
     repeats.find(files)?;
     Ok(scan)
-}
-
-pub(crate) fn decode(found: &FoundRecord<'_>) -> Result<StoredPayload, Error> {
-    StoredPayload::decode(found.record.bytes).map_err(|e| {
-        let mismatch = Mismatch::new(37, "a stored payload", e);
-        found.site.damage(Some(found.entry.position.get()), found.at, mismatch)
-    })
-}
-
-/// The entry's MAC must be the one of the identity in its payload, under the tenant's key.
-fn check_identity(found: &FoundRecord<'_>, stored: &StoredPayload, keys: &MacKeys) -> Result<(), Error> {
-    let expected = keys.identity(&stored.project, &stored.source, &stored.id);
-    if expected == found.entry.identity {
-        return Ok(());
-    }
-    let (expected, entry) = (hex::encode(expected.0), hex::encode(found.entry.identity.0));
-    let mismatch = Mismatch::new(0, format!("identity MAC {expected} of the payload under the tenant's key"), entry);
-    Err(found.site.damage(Some(found.entry.position.get()), found.at, mismatch))
-}
-
-/// The entry says whether fields of its payload are sealed under people's keys.
-fn check_sealed(found: &FoundRecord<'_>, stored: &StoredPayload) -> Result<(), Error> {
-    let has_sealed = !stored.sealed.is_empty();
-    if found.record.kind != RecordKind::Original || has_sealed == found.entry.has_sealed {
-        return Ok(());
-    }
-    let shown = |has_sealed| if has_sealed { "sealed fields" } else { "no sealed fields" };
-    let mismatch =
-        Mismatch::new(37, format!("{}, as its entry says", shown(found.entry.has_sealed)), shown(has_sealed));
-    Err(found.site.damage(Some(found.entry.position.get()), found.at, mismatch))
-}
-
-/// Every number stands for one name. Grows with the number of streams, 8 bytes each.
-#[derive(Default)]
-pub(crate) struct StreamNames(Vec<u64>);
-
-impl StreamNames {
-    pub(crate) fn check(&mut self, found: &FoundRecord<'_>, name: &str) -> Result<(), Error> {
-        let digest =
-            u64::from_be_bytes(blake3::hash(name.as_bytes()).as_bytes()[..8].try_into().expect("8 of 32 bytes"));
-        let index = found.entry.stream.0 as usize - 1;
-        if index == self.0.len() {
-            self.0.push(digest);
-        }
-        if self.0.get(index) == Some(&digest) {
-            return Ok(());
-        }
-        let mismatch = Mismatch::new(37, format!("the name of stream {}", found.entry.stream.0), "another name");
-        Err(found.site.damage(Some(found.entry.position.get()), found.at, mismatch))
-    }
 }
 
 fn artifact_tenants(disk: &dyn Storage, layout: &Layout) -> Result<Vec<TenantId>, Error> {

@@ -18,15 +18,21 @@ impl<'a> Reader<'a> {
     pub(crate) fn is_at_end(&self) -> bool {
         self.at == self.bytes.len()
     }
+    #[inline]
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], Mismatch> {
         let left = self.bytes.len() - self.at;
         if length > left {
-            return Err(Mismatch::new(self.at, format!("{length} more bytes"), format!("{left} bytes")));
+            return Err(self.too_short(length, left));
         }
         let taken = &self.bytes[self.at..self.at + length];
         self.at += length;
         Ok(taken)
     }
+    #[cold]
+    fn too_short(&self, length: usize, left: usize) -> Mismatch {
+        Mismatch::new(self.at, format!("{length} more bytes"), format!("{left} bytes"))
+    }
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Mismatch> {
         Ok(self.bytes(N)?.try_into().expect("bytes() gave N bytes"))
     }

@@ -73,19 +73,27 @@ pub struct StoredPayload {
 }
 
 /// [`StoredPayload`] without what is sealed, its texts and its event still in the bytes that it was decoded from.
-#[derive(bincode::BorrowDecode)]
-struct BorrowedPayload<'a> {
-    source: &'a str,
-    id: &'a str,
-    stream: &'a str,
-    project: &'a str,
-    occurred_at: Timestamp,
-    causation: Option<&'a str>,
-    extensions: BTreeMap<String, String>,
-    used: Vec<Ref>,
-    produced: Vec<Ref>,
-    content_mac: [u8; 32],
-    data: &'a [u8],
+#[derive(Debug, bincode::BorrowDecode)]
+pub struct BorrowedPayload<'a> {
+    pub source: &'a str,
+    pub id: &'a str,
+    pub stream: &'a str,
+    pub project: &'a str,
+    pub occurred_at: Timestamp,
+    pub causation: Option<&'a str>,
+    pub extensions: BTreeMap<String, String>,
+    pub used: Vec<Ref>,
+    pub produced: Vec<Ref>,
+    pub content_mac: [u8; 32],
+    /// The event, as `Event::encode` gives it.
+    pub data: &'a [u8],
+}
+
+impl<'a> BorrowedPayload<'a> {
+    /// Takes what [`StoredPayload::decode`] takes, and refuses what it refuses. What is sealed comes beside it.
+    pub fn decode(bytes: &'a [u8]) -> Result<(Self, Vec<SealedField>), Error> {
+        StoredPayload::parts(bytes)
+    }
 }
 
 impl StoredPayload {

@@ -18,7 +18,8 @@ pub mod values;
 
 pub use digest::{Blake3, Sha256};
 pub use envelope::{
-    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Envelope, NewEvent, PAYLOAD_BYTES_MAX, REFS_MAX, Recorded, StoredPayload,
+    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BorrowedPayload, Envelope, NewEvent, PAYLOAD_BYTES_MAX, REFS_MAX, Recorded,
+    StoredPayload,
 };
 pub use error::Error;
 pub use event::{Event, TYPE_NAMES, TypeCode, text_fields};

@@ -2,7 +2,7 @@
 
 use super::{Outcome, done, print_json};
 use crate::{Globals, exit};
-use cairn_ledger::{Damage, Erased, Verdict, VerifyOptions, VerifyReport};
+use cairn_ledger::{Damage, Depth, Erased, Verdict, VerifyOptions, VerifyReport};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,6 +27,10 @@ pub(crate) struct Args {
     /// Leave the artifacts out.
     #[arg(long)]
     no_artifacts: bool,
+    /// Look for what a disk did, not for tampering: checksums of every stored byte, the chain, positions, times and
+    /// versions. Tree, commitments, MACs, erasures and artifacts are left out.
+    #[arg(long)]
+    chain_only: bool,
 }
 
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
@@ -41,12 +45,14 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     if cairn_ledger::looks_like_bundle(dir) {
         return bundle(globals, dir, args.key.as_deref());
     }
-    let options = VerifyOptions { artifacts: !args.no_artifacts, ..VerifyOptions::default() };
+    let depth = if args.chain_only { Depth::Chain } else { Depth::Everything };
+    let artifacts = !(args.no_artifacts || args.chain_only);
+    let options = VerifyOptions { artifacts, depth, ..VerifyOptions::default() };
     let report = cairn_ledger::verify(dir, &options)?;
     if globals.json {
         print_json(&json(dir, &report));
     } else {
-        print(dir, &report, args.no_artifacts);
+        print(dir, &report, !artifacts);
     }
     Ok(ExitCode::from(if report.is_intact() && !lost(&report) { 0 } else { exit::DIFFERS }))
 }
@@ -113,8 +119,14 @@ fn print(dir: &Path, report: &VerifyReport, without_artifacts: bool) {
             log.segments
         );
         say!("    chain head {}", log.chain_head);
-        say!("    tree root  {}", log.root);
+        match log.root {
+            Some(root) => say!("    tree root  {root}"),
+            None => say!("    tree root  not computed"),
+        }
         match &log.checkpoint {
+            Some(signed) if log.root.is_none() => {
+                say!("    all there up to the checkpoint of size {}; its root was not compared", signed.checkpoint.size)
+            }
             Some(signed) => {
                 say!("    checkpoint of size {} signed by {}", signed.checkpoint.size, log.verifier_key)
             }
@@ -136,6 +148,9 @@ fn print(dir: &Path, report: &VerifyReport, without_artifacts: bool) {
     }
     if report.absent_count > ABSENT_SHOWN as u64 {
         say!("  … and {} more that are not stored here", report.absent_count - ABSENT_SHOWN as u64);
+    }
+    if report.depth == Depth::Chain {
+        say!("  checksums and chain alone: tampering and erasures were not looked for");
     }
     if without_artifacts {
         say!("  artifacts were not read");

@@ -8,6 +8,7 @@ mod device;
 mod load;
 mod rows;
 mod table;
+mod verification;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,9 @@ fn main() {
     }
     if is_wanted("window") {
         rows::window(&device, events);
+    }
+    if is_wanted("verification") {
+        verification::verification(events);
     }
     if is_wanted("latency") {
         rows::latency(1);

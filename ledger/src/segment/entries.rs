@@ -176,21 +176,25 @@ impl SealedEntries {
         let (mut frame, mut frame_at, mut position) = (Vec::new(), 0, self.footer.first);
         for index in 0..self.footer.bundles.len() {
             let (base, bytes) = self.bundle(index)?;
+            // What stands before in this bundle is in `frame`.
+            let mut taken = 0;
             for item in Entries::new(&bytes) {
                 let (at, entry) = item.map_err(|m| self.site.damage(Some(position), base, m))?;
-                if entry::begins_frame(entry) && !frame.is_empty() {
+                if entry::begins_frame(entry) && frame.len() + at > taken {
+                    frame.extend_from_slice(&bytes[taken..at]);
+                    taken = at;
                     each(frame_at, &frame)?;
                     frame_at += frame.len() as u64;
                     frame.clear();
                 }
-                crate::bundle::push(&mut frame, entry);
                 position += 1;
-                if frame.len() > FRAME_BYTES_MAX {
-                    let mismatch =
-                        Mismatch::new(at, format!("a frame of at most {FRAME_BYTES_MAX} bytes"), frame.len());
+                let length = frame.len() + at + 2 + entry.len() - taken;
+                if length > FRAME_BYTES_MAX {
+                    let mismatch = Mismatch::new(at, format!("a frame of at most {FRAME_BYTES_MAX} bytes"), length);
                     return Err(self.site.damage(Some(position), base, mismatch).into());
                 }
             }
+            frame.extend_from_slice(&bytes[taken..]);
         }
         let found = position - self.footer.first;
         if found != self.footer.count {

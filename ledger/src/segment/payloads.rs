@@ -10,6 +10,7 @@ use crate::payload::{Record, Records};
 use crate::site::Site;
 use crate::storage::{Storage, StoredFile};
 use crate::wire::Reader;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 pub(crate) const MAGIC: [u8; 8] = *b"CAIRNPAY";
@@ -143,6 +144,23 @@ impl SealedPayloads {
         self.footer.blocks.partition_point(|block| block.first <= position).saturating_sub(1)
     }
 
+    /// The bytes of a block as they are stored, checked against their checksum.
+    pub(super) fn stored(&self, index: usize) -> Result<Vec<u8>, Fault> {
+        let at = self.footer.blocks[index];
+        let mut bytes = vec![0; at.stored_bytes as usize];
+        self.file.read_exact_at(&mut bytes, at.offset).map_err(self.site.io("reading"))?;
+        let found = crc32c::crc32c(&bytes);
+        if found == at.checksum {
+            return Ok(bytes);
+        }
+        let error =
+            self.site.damage(Some(at.first), at.offset, checksum_mismatch(0, "payload block", found, at.checksum));
+        // Of what can still be unpacked, the records before the wrong bytes are as they were.
+        let bytes = at.codec.unpack(bytes, at.plain_bytes as usize).unwrap_or_default();
+        let packed = at.codec != Codec::Plain;
+        Err(Fault::Block(Unsound { error, first: at.first, offset: at.offset, bytes, packed }))
+    }
+
     fn position_after(&self, index: usize) -> u64 {
         self.footer.blocks.get(index + 1).map_or(self.footer.first + self.footer.count, |next| next.first)
     }
@@ -156,9 +174,18 @@ pub(crate) struct PayloadCursor<'a> {
 /// A block that was read and decoded.
 pub(crate) struct Block {
     index: usize,
+    positions: Range<u64>,
     bytes: Vec<u8>,
     /// Offset of each record in `bytes`.
     records: Vec<usize>,
+}
+
+impl Block {
+    /// The record at one of its offsets.
+    pub(super) fn record(&self, offset: usize) -> Record<'_> {
+        let record = Records::new(&self.bytes[offset..]).next().expect("load() found a record here");
+        record.expect("load() decoded this record").1
+    }
 }
 
 /// Whoever reads on from here soon need not read and decode the block again.
@@ -173,18 +200,21 @@ impl Drop for PayloadCursor<'_> {
 impl PayloadCursor<'_> {
     /// The record at `position`, and its offset in the object.
     pub(crate) fn get(&mut self, position: u64) -> Result<(u64, Record<'_>), Fault> {
-        let index = self.payloads.block_index(position);
-        if self.block.as_ref().is_none_or(|block| block.index != index) {
-            self.block = Some(self.load(index)?);
+        let (at, offset, block) = self.place(position)?;
+        Ok((at, block.record(offset)))
+    }
+
+    /// Where the record at `position` stands: its offset in the object, and in which block at which offset.
+    pub(super) fn place(&mut self, position: u64) -> Result<(u64, usize, &Arc<Block>), Fault> {
+        if self.block.as_ref().is_none_or(|block| !block.positions.contains(&position)) {
+            self.block = Some(self.load(self.payloads.block_index(position))?);
         }
         let block = self.block.as_ref().expect("just loaded");
-        let at = self.payloads.footer.blocks[index];
+        let at = self.payloads.footer.blocks[block.index];
         let offset = block.records[(position - at.first) as usize];
-        let record = Records::new(&block.bytes[offset..]).next().expect("load() found a record here");
-        let (_, record) = record.expect("load() decoded this record");
         // A record inside a compressed block has no offset of its own.
         let shift = if at.codec == Codec::Plain { offset as u64 } else { 0 };
-        Ok((at.offset + shift, record))
+        Ok((at.offset + shift, offset, block))
     }
 
     /// CRC of a block's records.
@@ -198,26 +228,16 @@ impl PayloadCursor<'_> {
             return Ok(block);
         }
         let at = self.payloads.footer.blocks[index];
-        let site = &self.payloads.site;
-        let mut bytes = vec![0; at.stored_bytes as usize];
-        self.payloads.file.read_exact_at(&mut bytes, at.offset).map_err(site.io("reading"))?;
-        let found = crc32c::crc32c(&bytes);
-        if found != at.checksum {
-            let mismatch = checksum_mismatch(0, "payload block", found, at.checksum);
-            let error = site.damage(Some(at.first), at.offset, mismatch);
-            // Of what can still be unpacked, the records before the wrong bytes are as they were.
-            let bytes = at.codec.unpack(bytes, at.plain_bytes as usize).unwrap_or_default();
-            let packed = at.codec != Codec::Plain;
-            return Err(Fault::Block(Unsound { error, first: at.first, offset: at.offset, bytes, packed }));
-        }
-        let damage = |m: Mismatch| Fault::Other(site.damage(Some(at.first), at.offset, m));
-        let bytes = at.codec.unpack(bytes, at.plain_bytes as usize).map_err(damage)?;
+        let stored = self.payloads.stored(index)?;
+        let damage = |m: Mismatch| Fault::Other(self.payloads.site.damage(Some(at.first), at.offset, m));
+        let bytes = at.codec.unpack(stored, at.plain_bytes as usize).map_err(damage)?;
         let records = Records::new(&bytes).map(|item| item.map(|(offset, _)| offset));
         let records = records.collect::<Result<Vec<_>, _>>().map_err(damage)?;
-        let expected = self.payloads.position_after(index) - at.first;
+        let positions = at.first..self.payloads.position_after(index);
+        let expected = positions.end - at.first;
         if records.len() as u64 != expected {
             return Err(damage(Mismatch::new(0, format!("{expected} records"), records.len())));
         }
-        Ok(Arc::new(Block { index, bytes, records }))
+        Ok(Arc::new(Block { index, positions, bytes, records }))
     }
 }

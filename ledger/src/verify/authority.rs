@@ -11,7 +11,7 @@ use crate::scan::LogFiles;
 use crate::segment::{FoundFrame, FoundRecord};
 use crate::site::Site;
 use crate::storage::Storage;
-use cairn_schemas::{Blake3, Event, Position, Ref, StoredPayload};
+use cairn_schemas::{Blake3, Event, Position, Ref};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 const UNFINISHED: &str = "(redaction not finished: open the ledger for writing)";
@@ -66,13 +66,19 @@ impl Authority {
 
     /// Takes note of the file in which a frame's payloads stand.
     pub(crate) fn frame(&mut self, found: &FoundFrame<'_>) {
-        let Some(record) = found.records.first() else { return };
-        if self.files.last().is_none_or(|(_, site)| site.path() != record.site.path()) {
-            self.files.push((record.entry.position.get(), record.site.clone()));
+        if let Some(record) = found.records.first() {
+            self.file(record);
         }
     }
 
-    pub(crate) fn look(&mut self, found: &FoundRecord<'_>, stored: &StoredPayload) -> Result<(), Error> {
+    /// Takes note of the file in which a record stands, the first of several.
+    pub(crate) fn file(&mut self, first: &FoundRecord<'_>) {
+        if self.files.last().is_none_or(|(_, site)| site.path() != first.site.path()) {
+            self.files.push((first.entry.position.get(), first.site.clone()));
+        }
+    }
+
+    pub(crate) fn look(&mut self, found: &FoundRecord<'_>, data: &[u8]) -> Result<(), Error> {
         let (entry, record) = (&found.entry, &found.record);
         if record.kind == RecordKind::Replacement {
             self.found.insert(entry.position.get(), (record.commitment(), found.at));
@@ -83,7 +89,7 @@ impl Authority {
             return Ok(());
         }
         let by = entry.position;
-        match Event::decode(entry.event_type, &stored.data)? {
+        match Event::decode(entry.event_type, data)? {
             Event::PayloadsRedacted(redacted) if redacted.origin == self.origin => {
                 self.erased.events.push(by);
                 self.listed.extend(redacted.replacements.iter().map(|put| (put.position, (put.commitment, by))));

@@ -1,7 +1,9 @@
 //! Tampering: whatever byte of whatever file is changed, verification says so, and where.
 
 use crate::common::*;
-use cairn_ledger::{Error, Ledger, Options, VerifyOptions, VerifyReport, export_bundle, verify, verify_bundle};
+use cairn_ledger::{
+    Depth, Error, Ledger, Options, Verdict, VerifyOptions, VerifyReport, export_bundle, verify, verify_bundle,
+};
 use std::path::Path;
 
 /// Files that are not part of the record: the lock's note can be lost at any time, and the index is built again (see
@@ -35,7 +37,10 @@ fn an_intact_ledger_verifies_and_says_what_was_read() {
     assert!(report.is_intact(), "{:?}", report.damage);
     let log = &report.logs[0];
     assert_eq!((log.log.as_str(), log.events, log.frames, log.chain_head), ("default/main/0", 7, 6, chain));
-    assert_eq!((log.root, log.checkpoint.as_ref(), log.unfinished_bytes), (signed.checkpoint.root, Some(&signed), 0));
+    assert_eq!(
+        (log.root, log.checkpoint.as_ref(), log.unfinished_bytes),
+        (Some(signed.checkpoint.root), Some(&signed), 0)
+    );
     assert_eq!((report.artifacts, report.artifact_bytes), (1, 7));
 }
 
@@ -73,6 +78,32 @@ fn every_changed_byte_of_every_file_is_found() {
     }
     assert!(checked > 9_000, "{checked}");
     assert!(check(dir.path()).is_intact(), "every byte was put back");
+}
+
+/// A scrub computes no tree and hashes no payload, and yet finds whatever a disk changes or loses of a log's segments.
+#[test]
+fn the_chain_alone_finds_every_changed_byte_of_a_segment() {
+    let dir = in_memory();
+    drop(small_ledger(dir.path()));
+    let scrub = || verify(dir.path(), &VerifyOptions { depth: Depth::Chain, ..VerifyOptions::default() }).unwrap();
+    let (whole, everything) = (scrub(), check(dir.path()));
+    assert_eq!((whole.verdict(), whole.depth, whole.logs[0].root), (Verdict::ChainIntact, Depth::Chain, None));
+    assert_eq!(whole.logs[0].chain_head, everything.logs[0].chain_head);
+    assert_eq!(everything.verdict(), Verdict::Intact);
+    for (path, bytes) in files(&segments_dir(dir.path())) {
+        let name = path.strip_prefix(dir.path()).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x04;
+            std::fs::write(&path, &changed).unwrap();
+            let found = scrub().damage;
+            assert_eq!(found.first().map(|damage| damage.file.as_path()), Some(name), "byte {at}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(scrub().verdict(), Verdict::Tampered, "{} is gone", name.display());
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    assert!(scrub().is_intact(), "every byte was put back");
 }
 
 /// Opening does not read sealed payloads, but whatever it does read it must not take wrongly.

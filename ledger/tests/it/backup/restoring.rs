@@ -165,7 +165,11 @@ fn what_is_behind_goes_on_under_a_new_origin() {
     let Event::LogContinued(first) = &new[0].event else { panic!("{:?}", new[0]) };
     assert_eq!((first.origin.as_str(), first.size), ("log.example.com/default/main/0", 20));
     assert_eq!((first.known_size, first.known_root), (Some(25), Some(known.checkpoint.root)));
-    assert_eq!(first.root, assert_intact(before.path()).logs[0].root, "it says from where on the old log is another's");
+    assert_eq!(
+        Some(first.root),
+        assert_intact(before.path()).logs[0].root,
+        "it says from where on the old log is another's"
+    );
     assert_eq!(new.len(), old.len() + 1);
     for (new, old) in new[1..].iter().zip(&old) {
         let moved = Recorded { position: new.position, ..old.clone() };
