@@ -152,6 +152,39 @@ fn a_changed_payload_is_named_by_its_position() {
     assert!(check(dir.path()).is_intact());
 }
 
+/// Changes the payload of the frame that holds `content`, and makes its checksum right again if it is to be.
+fn change_in_frame(bytes: &mut [u8], content: &str, mend: bool) {
+    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what).unwrap();
+    let at = find(bytes, content.as_bytes());
+    let start = bytes[..at].windows(8).rposition(|window| window == b"CAIRNFRM").unwrap();
+    let checksum_at = at + find(&bytes[at..], b"ENDFRAME") - 4;
+    bytes[at] ^= 1;
+    if mend {
+        let checksum = crc32c::crc32c(&bytes[start..checksum_at]);
+        bytes[checksum_at..checksum_at + 4].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+/// Payloads are hashed beside the reading of later frames, and yet the first of two findings is the one that is named.
+#[test]
+fn the_first_of_two_findings_is_named() {
+    let dir = in_memory();
+    let ledger = Ledger::open(dir.path(), options()).unwrap();
+    append_each(&ledger, 0..4);
+    drop(ledger);
+    let active = active_file(dir.path());
+    let bytes = std::fs::read(&active).unwrap();
+    for (mend_first, mend_second) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut changed = bytes.clone();
+        change_in_frame(&mut changed, "content 1", mend_first);
+        change_in_frame(&mut changed, "content 2", mend_second);
+        std::fs::write(&active, &changed).unwrap();
+        let found = check(dir.path()).damage;
+        assert_eq!((found.len(), found[0].position), (1, Some(2)), "{found:?}");
+        assert!(found[0].expected.contains("payload commitment"), "{}", found[0]);
+    }
+}
+
 /// Someone who recomputes checksums and commitments is caught by what the checkpoint signed.
 #[test]
 fn a_log_put_in_place_of_another_is_found() {
