@@ -39,6 +39,8 @@ enum Command {
     Run(commands::run::Args),
     /// Serve the events API, GraphQL and inference.
     Serve(commands::serve::Args),
+    /// Cosign the checkpoints of others' logs.
+    Witness(commands::witness::Args),
     /// Append CloudEvents, one JSON object a line on standard input.
     Append(commands::append::Args),
     /// Print events, or export the log for outside verifiers.
@@ -79,12 +81,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_logging(matches!(cli.command, Command::Serve(_)));
+    init_logging(matches!(cli.command, Command::Serve(_) | Command::Witness(_)));
     let globals = Globals { data: cli.data, json: cli.json };
     let result = match cli.command {
         Command::Init(args) => commands::init::run(&globals, &args),
         Command::Run(args) => commands::run::run(&globals, &args),
         Command::Serve(args) => commands::serve::run(&globals, &args),
+        Command::Witness(args) => commands::witness::run(&args),
         Command::Append(args) => commands::append::run(&globals, &args),
         Command::Log(args) => commands::log::run(&globals, &args),
         Command::Prove(args) => commands::prove::run(&globals, &args),

@@ -2,9 +2,10 @@
 //!
 //! Sources: C2SP signed-note 1.0.0 and tlog-checkpoint 1.0.0.
 
+use crate::cosignature::{Cosigner, CosignerKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use cairn_schemas::Sha256;
+use cairn_schemas::{Sha256, Timestamp};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::Digest;
 
@@ -31,15 +32,15 @@ pub struct SignedCheckpoint {
 }
 
 impl Checkpoint {
-    fn body(&self) -> String {
+    /// The signed text.
+    pub(crate) fn body(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, BASE64.encode(self.root.as_bytes()))
     }
 
     pub(crate) fn sign(self, key: &LogSigner) -> SignedCheckpoint {
         let body = self.body();
         let signature = key.signing.sign(body.as_bytes()).to_bytes();
-        let line = BASE64.encode([&key.verifier.id[..], &signature].concat());
-        let note = format!("{body}\n\u{2014} {} {line}\n", key.verifier.name);
+        let note = format!("{body}\n{}", signature_line(&key.verifier.name, key.verifier.id, &signature));
         SignedCheckpoint { checkpoint: self, note }
     }
 
@@ -67,17 +68,106 @@ impl Checkpoint {
 }
 
 impl SignedCheckpoint {
+    /// Adds the log's second signature.
+    pub(crate) fn sign_second(mut self, key: &Cosigner, now: Timestamp) -> Self {
+        self.note += &key.cosign(&self.checkpoint.body(), &self.checkpoint, now);
+        self
+    }
+
+    /// Whether the note bears the log's own signatures and no other under its name: the second one if there is a key.
+    pub(crate) fn check_own(&self, second: Option<&CosignerKey>) -> Result<(), String> {
+        let own = self.lines().into_iter().filter(|line| is_line_of(line, &self.checkpoint.origin)).count();
+        match second {
+            Some(key) if !key.has_cosigned(self, &self.note) => Err(format!("a second signature by {}", key.name())),
+            _ if own != 1 + usize::from(second.is_some()) => Err(format!(
+                "{} signatures by {}, as it has keys",
+                1 + usize::from(second.is_some()),
+                self.checkpoint.origin
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a signature line bears this name.
+pub(crate) fn is_line_of(line: &str, name: &str) -> bool {
+    line.strip_prefix("\u{2014} ").and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with(' '))
+}
+
+/// A note of any log, as a witness is sent it: extension lines are allowed, and whose signatures it bears is not checked.
+pub(crate) struct ForeignNote<'a> {
+    pub(crate) checkpoint: Checkpoint,
+    /// The signed text, extension lines included.
+    pub(crate) body: &'a str,
+    pub(crate) lines: Vec<&'a str>,
+}
+
+impl<'a> ForeignNote<'a> {
+    pub(crate) fn parse(note: &'a str) -> Result<Self, String> {
+        let (body, lines) = split_note(note)?;
+        if note.chars().any(|c| c < ' ' && c != '\n') {
+            return Err("no control characters".into());
+        }
+        let third = body.match_indices('\n').nth(2).ok_or("three lines: origin, size, root")?.0;
+        let (head, extensions) = body.split_at(third + 1);
+        if extensions.starts_with('\n') || extensions.contains("\n\n") {
+            return Err("no empty lines among the extension lines".into());
+        }
+        Ok(Self { checkpoint: Checkpoint::parse(head)?, body, lines })
+    }
+
+    /// Whether `verifier` signed it.
+    pub(crate) fn is_signed_by(&self, verifier: &LogVerifier) -> bool {
+        self.lines.iter().any(|line| verifier.check_line(line, self.body.as_bytes()) == Ok(true))
+    }
+}
+
+/// The text of a note, and its signature lines.
+fn split_note(note: &str) -> Result<(&str, Vec<&str>), String> {
+    let (body, signatures) = note.rsplit_once("\n\n").ok_or("an empty line before the signatures")?;
+    let lines: Vec<&str> = signatures.strip_suffix('\n').ok_or("a newline at the end")?.split('\n').collect();
+    match lines.len() > SIGNATURES_MAX {
+        true => Err(format!("at most {SIGNATURES_MAX} signatures, not {}", lines.len())),
+        false => Ok((&note[..body.len() + 1], lines)),
+    }
+}
+
+/// Key id of a signature type and public key under a name (C2SP signed-note, "Signature types").
+pub(crate) fn key_id(name: &str, type_and_key: &[u8]) -> [u8; 4] {
+    let mut hasher = sha2::Sha256::new();
+    for part in [name.as_bytes(), b"\n", type_and_key] {
+        hasher.update(part);
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    [digest[0], digest[1], digest[2], digest[3]]
+}
+
+/// A signature line with its newline.
+pub(crate) fn signature_line(name: &str, id: [u8; 4], signature: &[u8]) -> String {
+    format!("\u{2014} {name} {}\n", BASE64.encode([&id[..], signature].concat()))
+}
+
+/// Name, key id and signature of a signature line.
+pub(crate) fn split_signature_line(line: &str) -> Result<(&str, [u8; 4], Vec<u8>), String> {
+    let malformed = || "a signature line: a dash, a name and base64".to_owned();
+    let (name, blob) = line.strip_prefix("\u{2014} ").and_then(|rest| rest.split_once(' ')).ok_or_else(malformed)?;
+    let mut blob = BASE64.decode(blob).map_err(|_| malformed())?;
+    let id = *blob.first_chunk::<4>().ok_or_else(malformed)?;
+    Ok((name, id, blob.split_off(4)))
+}
+
+impl SignedCheckpoint {
+    /// The signature lines of the note.
+    pub(crate) fn lines(&self) -> Vec<&str> {
+        split_note(&self.note).map(|(_, lines)| lines).unwrap_or_default()
+    }
+
     /// Reads a note that `verifier` has signed. Says what was expected where it does not hold.
     pub fn parse(note: &str, verifier: &LogVerifier) -> Result<Self, String> {
-        let (body, signatures) = note.rsplit_once("\n\n").ok_or("an empty line before the signatures")?;
-        let body = format!("{body}\n");
-        let checkpoint = Checkpoint::parse(&body)?;
+        let (body, lines) = split_note(note)?;
+        let checkpoint = Checkpoint::parse(body)?;
         if checkpoint.origin != verifier.name {
             return Err(format!("origin `{}`, not `{}`", verifier.name, checkpoint.origin));
-        }
-        let lines: Vec<&str> = signatures.strip_suffix('\n').ok_or("a newline at the end")?.split('\n').collect();
-        if lines.len() > SIGNATURES_MAX {
-            return Err(format!("at most {SIGNATURES_MAX} signatures, not {}", lines.len()));
         }
         let mut signed = false;
         for line in lines {
@@ -100,12 +190,8 @@ pub struct LogVerifier {
 
 impl LogVerifier {
     fn new(name: &str, key: VerifyingKey) -> Self {
-        let mut hasher = sha2::Sha256::new();
-        for part in [name.as_bytes(), b"\n", &[TYPE_ED25519], key.as_bytes()] {
-            hasher.update(part);
-        }
-        let digest: [u8; 32] = hasher.finalize().into();
-        Self { name: name.to_owned(), id: [digest[0], digest[1], digest[2], digest[3]], key }
+        let id = key_id(name, &[&[TYPE_ED25519], &key.as_bytes()[..]].concat());
+        Self { name: name.to_owned(), id, key }
     }
 
     /// The origin of the log that this key signs for.
@@ -132,15 +218,11 @@ impl LogVerifier {
 
     /// Whether the line is this key's signature. Well-formed lines of other keys are passed over.
     fn check_line(&self, line: &str, body: &[u8]) -> Result<bool, String> {
-        let malformed = || "a signature line: a dash, a name and base64".to_owned();
-        let (name, blob) =
-            line.strip_prefix("\u{2014} ").and_then(|rest| rest.split_once(' ')).ok_or_else(malformed)?;
-        let blob = BASE64.decode(blob).map_err(|_| malformed())?;
-        let (id, signature) = blob.split_first_chunk::<4>().ok_or_else(malformed)?;
-        if name != self.name || *id != self.id {
+        let (name, id, signature) = split_signature_line(line)?;
+        if name != self.name || id != self.id {
             return Ok(false);
         }
-        let signature = Signature::from_slice(signature).map_err(|_| "a signature of 64 bytes")?;
+        let signature = Signature::from_slice(&signature).map_err(|_| "a signature of 64 bytes")?;
         match self.key.verify_strict(body, &signature) {
             Ok(()) => Ok(true),
             Err(_) => Err(format!("a signature that {} accepts", self.encode())),

@@ -24,8 +24,8 @@ pub(crate) struct Continuity {
     /// Roots over the bundles of 256 entries that were completed since this state began: 32 bytes for 256 events,
     /// until whoever keeps them takes them.
     pub(crate) bundle_roots: Vec<Sha256>,
-    /// A signed size and root that the tree must pass through.
-    promised: Option<(u64, Sha256)>,
+    /// Signed sizes and roots that the tree must pass through.
+    promised: Vec<(u64, Sha256)>,
 }
 
 /// A mismatch, and the position it concerns.
@@ -42,7 +42,7 @@ impl Continuity {
             frames: 0,
             stream_versions: Some(Vec::new()),
             bundle_roots: Vec::new(),
-            promised: None,
+            promised: Vec::new(),
         }
     }
 
@@ -59,7 +59,7 @@ impl Continuity {
             frames: 0,
             stream_versions: None,
             bundle_roots: Vec::new(),
-            promised: None,
+            promised: Vec::new(),
         }
     }
 
@@ -79,7 +79,7 @@ impl Continuity {
     }
 
     pub(crate) fn promised(mut self, size: u64, root: Sha256) -> Self {
-        self.promised = Some((size, root));
+        self.promised.push((size, root));
         self
     }
 
@@ -144,15 +144,17 @@ impl Continuity {
         Ok(())
     }
 
-    /// Where the state is at the promised size, its root must be the promised one.
+    /// Where the state is at a promised size, its root must be the promised one.
     pub(crate) fn check_promise(&self) -> Result<(), Mismatch> {
-        match self.promised {
-            Some((size, root)) if size == self.head && root != self.tree.root() => Err(Mismatch::new(
-                0,
-                format!("tree root {root} at size {size}, as the checkpoint has it"),
-                format!("{} over the stored entries", self.tree.root()),
-            )),
-            _ => Ok(()),
+        for (size, root) in &self.promised {
+            if *size == self.head && *root != self.tree.root() {
+                return Err(Mismatch::new(
+                    0,
+                    format!("tree root {root} at size {size}, as the checkpoint has it"),
+                    format!("{} over the stored entries", self.tree.root()),
+                ));
+            }
         }
+        Ok(())
     }
 }

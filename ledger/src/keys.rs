@@ -2,6 +2,7 @@
 //! what would be written for its content.
 
 use crate::checkpoint::{LogSigner, LogVerifier};
+use crate::cosignature::{Algorithm, Cosigner, CosignerKey};
 use crate::error::{Damage, Error};
 use crate::layout::{Layout, LogId};
 use crate::options::Random;
@@ -204,6 +205,49 @@ pub(crate) fn draw_signer(origin: &str, random: &dyn Random) -> LogSigner {
     let mut seed = [0; 32];
     random.fill(&mut seed);
     LogSigner::new(origin, &seed)
+}
+
+/// Draws and stores the key of a log's second signature, both halves; or removes what an earlier attempt left.
+pub(crate) fn ensure_second(
+    disk: &dyn Storage,
+    layout: &Layout,
+    log: &LogId,
+    origin: &str,
+    wanted: bool,
+    random: &dyn Random,
+) -> Result<Option<Cosigner>, Error> {
+    let (secret, public) = (layout.second_key(log), layout.log(log).second_verifier_key());
+    if !wanted {
+        for path in [&secret, &public] {
+            match disk.remove(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("removing", path)(e)),
+                _ => {}
+            }
+        }
+        return Ok(None);
+    }
+    let mut seed = [0; 32];
+    random.fill(&mut seed);
+    let signer = Cosigner::new(origin, Algorithm::MlDsa44, &seed);
+    CosignerKey::decode(&signer.key().encode()).map_err(|expected| Error::Key {
+        path: public.clone(),
+        why: format!("the origin {origin} is not {expected}"),
+    })?;
+    write_secret(disk, &secret, &format!("{}\n", signer.encode()))?;
+    write_whole(disk, &public, Access::Default, format!("{}\n", signer.key().encode()).as_bytes())?;
+    Ok(Some(signer))
+}
+
+pub(crate) fn read_second(disk: &dyn Storage, layout: &Layout, log: &LogId) -> Result<Option<Cosigner>, Error> {
+    read_text(disk, layout, &layout.second_key(log), line(Cosigner::decode))
+}
+
+pub(crate) fn read_second_verifier(
+    disk: &dyn Storage,
+    layout: &Layout,
+    log: &LogId,
+) -> Result<Option<CosignerKey>, Error> {
+    read_text(disk, layout, &layout.log(log).second_verifier_key(), line(CosignerKey::decode))
 }
 
 pub(crate) fn write_signer(disk: &dyn Storage, layout: &Layout, log: &LogId, signer: &LogSigner) -> Result<(), Error> {

@@ -128,6 +128,10 @@ impl Layout {
     pub(crate) fn signing_key(&self, log: &LogId) -> PathBuf {
         self.keys().join(log.tenant.as_str()).join(log.signing_key_name())
     }
+    /// The key of the log's second signature, if it has one.
+    pub(crate) fn second_key(&self, log: &LogId) -> PathBuf {
+        self.keys().join(log.tenant.as_str()).join(format!("{}-{}.ml-dsa-44.key", log.kind.name(), log.shard))
+    }
     pub(crate) fn log(&self, log: &LogId) -> LogLayout {
         LogLayout { dir: self.logs().join(log.to_string()) }
     }
@@ -149,6 +153,14 @@ impl LogLayout {
     }
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.dir.join("checkpoint")
+    }
+    /// The public half of the key of the second signature, if the log has one.
+    pub(crate) fn second_verifier_key(&self) -> PathBuf {
+        self.dir.join("verifier.ml-dsa-44.key")
+    }
+    /// What witnesses cosigned.
+    pub(crate) fn witnessed(&self) -> PathBuf {
+        self.dir.join("witnessed")
     }
     /// Nodes of the tree: derived, may be lost.
     pub(crate) fn tree(&self) -> PathBuf {

@@ -5,6 +5,7 @@ mod people;
 use crate::artifacts::Artifacts;
 use crate::batch::Batch;
 use crate::checkpoint::SignedCheckpoint;
+use crate::cosignature::CosignerKey;
 use crate::error::Error;
 use crate::event::{Preparing, prepare};
 use crate::keys::{Marker, logs_with_signer, read_marker, write_marker};
@@ -251,9 +252,11 @@ impl Ledger {
         }
     }
 
-    /// The checkpoint that is published now, to which tiles and proofs belong: the latest that was signed.
+    /// The checkpoint to publish: that of all that is durable now, or, for a few seconds, the one before it that
+    /// witnesses cosigned.
     pub fn published_checkpoint(&self, tenant: &TenantId) -> Result<SignedCheckpoint, Error> {
-        self.checkpoint(tenant)
+        let newest = self.checkpoint(tenant)?;
+        Ok(self.0.existing(tenant)?.published(newest))
     }
 
     /// Proves that an event is in the log: to the checkpoint given, or to that of all that is durable now.
@@ -324,6 +327,11 @@ impl Ledger {
     /// What an outsider needs to check the tenant's checkpoints, in the form of C2SP signed notes.
     pub fn verifier_key(&self, tenant: &TenantId) -> Option<String> {
         self.0.log(tenant).map(|log| log.verifier.encode())
+    }
+
+    /// The key of the second signature on the tenant's checkpoints, ML-DSA-44, if its log was created with one.
+    pub fn second_verifier_key(&self, tenant: &TenantId) -> Option<String> {
+        self.0.log(tenant)?.second_verifier.as_ref().map(CosignerKey::encode)
     }
 
     /// The tenant's content-addressed artifacts.

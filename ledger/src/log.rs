@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{Checkpoint, LogSigner, LogVerifier, SignedCheckpoint};
 use crate::continuity::Continuity;
+use crate::cosignature::{Cosigner, CosignerKey};
 use crate::error::{Error, Mismatch};
 use crate::event::{Prepared, is_same_content};
 use crate::index::Shelf;
@@ -22,8 +23,9 @@ use crate::storage::{Access, Storage, parent, read_small, write_whole};
 use crate::tree::Tree;
 use crate::tree::nodes::Nodes;
 use crate::vault::{Vault, Vaults};
+use crate::witnessed::{Witnessed, read_witnessed};
 use crate::writer::Writer;
-use cairn_schemas::Position;
+use cairn_schemas::{Clock, Position};
 use parking_lot::{Mutex, RwLock};
 use std::io;
 use std::sync::Arc;
@@ -39,9 +41,12 @@ pub(crate) struct Log {
     pub(crate) id: LogId,
     pub(crate) files: LogFiles,
     pub(crate) verifier: LogVerifier,
+    /// Whose second signature its checkpoints bear.
+    pub(crate) second_verifier: Option<CosignerKey>,
     pub(crate) view: RwLock<View>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) nodes: Nodes,
+    pub(crate) witnessed: RwLock<Option<Witnessed>>,
     /// `None` where the ledger is open read-only.
     pub(crate) writing: Option<Writing>,
 }
@@ -52,6 +57,8 @@ pub(crate) struct Writing {
     pub(crate) signer: LogSigner,
     /// What of the index the sealer shares with the writer.
     pub(crate) shelf: Arc<Shelf>,
+    /// Signs checkpoints a second time, at the time that the clock gives.
+    pub(crate) second: Option<(Cosigner, Arc<dyn Clock>)>,
     /// Used by one writer at a time.
     pub(crate) writer: Mutex<Writer>,
     pub(crate) inbox: Inbox,
@@ -83,7 +90,12 @@ impl Log {
         let signer = keys::draw_signer(origin, &*options.random);
         recovery::create_frames(disk, &log.segment(1, SegmentPart::Frames))?;
         keys::write_verifier(disk, &log.verifier_key(), signer.verifier())?;
+        let second = keys::ensure_second(disk, layout, id, origin, options.ml_dsa, &*options.random)?;
         let empty = Checkpoint { origin: origin.to_owned(), size: 0, root: Tree::default().root() }.sign(&signer);
+        let empty = match &second {
+            Some(second) => empty.sign_second(second, options.clock.now()),
+            None => empty,
+        };
         write_whole(disk, &log.checkpoint(), Access::Default, empty.note.as_bytes())?;
         // A folder that an earlier crash left may lack a durable name.
         for folder in [log.dir.as_path(), parent(&signing_key)] {
@@ -110,6 +122,7 @@ impl Log {
         let disk = options.storage.clone();
         let files = LogFiles::new(disk.clone(), &layout.dir, &id.to_string(), layout.log(id)).sharing(caches);
         let Some((verifier, checkpoint)) = read_identity(layout, found, origin, &files)? else { return Ok(None) };
+        let witnessed = read_witnessed(&files, &verifier, &checkpoint)?;
         let secrets = match mode {
             Mode::ReadOnly => None,
             Mode::Write => {
@@ -117,6 +130,11 @@ impl Log {
                 sync_folder(&*disk, parent(&layout.signing_key(id)))?;
                 Some(read_secrets(&*disk, layout, id, &verifier)?)
             }
+        };
+        let second_verifier = keys::read_second_verifier(&*disk, layout, id)?;
+        let second = match mode {
+            Mode::ReadOnly => None,
+            Mode::Write => read_second_secret(&*disk, layout, id, second_verifier.as_ref())?,
         };
         let opening = Opening::find(&files, &verifier, &checkpoint)?;
         let (mut scan, index) = match &secrets {
@@ -142,12 +160,23 @@ impl Log {
                 let edge = Edge::of(&state, index.streams());
                 let writer = Mutex::new(Writer::new(options, &segments, edge, index)?);
                 let (inbox, signing) = (Inbox::default(), Signing::default());
-                Some(Writing { mac_keys, signer, shelf, writer, inbox, signing, sealing: Mutex::new(()) })
+                let second = second.map(|second| (second, options.clock.clone()));
+                Some(Writing { mac_keys, signer, second, shelf, writer, inbox, signing, sealing: Mutex::new(()) })
             }
             _ => None,
         };
         let vault = vaults.of(&id.tenant)?;
-        Ok(Some(Self { id: id.clone(), files, verifier, vault, view: RwLock::new(view), nodes, writing }))
+        Ok(Some(Self {
+            id: id.clone(),
+            files,
+            verifier,
+            second_verifier,
+            view: RwLock::new(view),
+            vault,
+            nodes,
+            witnessed: RwLock::new(witnessed),
+            writing,
+        }))
     }
 
     /// Looks up an event that was recorded before, to tell a repeat from a conflict.
@@ -194,6 +223,11 @@ pub(crate) fn read_identity(
     let verifier = keys::read_verifier(disk, layout, &path)?.ok_or_else(missing)?;
     check_origin(layout, &found.id, origin, &verifier)?;
     let checkpoint = read_checkpoint(files, &verifier)?;
+    let second = keys::read_second_verifier(disk, layout, &found.id)?;
+    checkpoint.check_own(second.as_ref()).map_err(|expected| {
+        let site = files.at(files.layout.checkpoint());
+        site.damage(None, 0, Mismatch::new(0, expected, "others"))
+    })?;
     Ok(Some((verifier, checkpoint)))
 }
 
@@ -250,6 +284,26 @@ pub(crate) fn read_secrets(
     match signer.verifier() == verifier {
         true => Ok((MacKeys::derive(&mac_key.0), signer)),
         false => Err(keys::damaged(layout, &path, format!("the secret half of {}", verifier.encode()), "another key")),
+    }
+}
+
+/// The secret half of a log's second key, which stands where its public half does.
+pub(crate) fn read_second_secret(
+    disk: &dyn Storage,
+    layout: &Layout,
+    id: &LogId,
+    verifier: Option<&CosignerKey>,
+) -> Result<Option<Cosigner>, Error> {
+    let path = layout.second_key(id);
+    match (keys::read_second(disk, layout, id)?, verifier) {
+        (Some(second), Some(verifier)) if second.key() == verifier => Ok(Some(second)),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(missing_key(layout, &path)),
+        (Some(_), _) => {
+            let expected =
+                format!("the secret half of {}", layout.relative(&layout.log(id).second_verifier_key()).display());
+            Err(keys::damaged(layout, &path, expected, "another key"))
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Options {
     pub note: String,
     /// Origin of a new ledger: a URL without scheme and trailing slash. Drawn at random where `None`.
     pub origin: Option<String>,
+    /// Whether logs that are created sign their checkpoints a second time, with ML-DSA-44. A log keeps what it has.
+    pub ml_dsa: bool,
     /// A segment is sealed once it holds this many bytes.
     pub segment_bytes_max: u64,
     /// Bytes of events that may wait for the writers: beyond them `append` waits, and `submit` says that it is busy.
@@ -51,6 +53,7 @@ impl Default for Options {
         Self {
             note: String::new(),
             origin: None,
+            ml_dsa: false,
             segment_bytes_max: 64 << 20,
             queue_bytes_max: 64 << 20,
             deadline: Duration::from_secs(30),
@@ -68,6 +71,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("note", &self.note)
             .field("origin", &self.origin)
+            .field("ml_dsa", &self.ml_dsa)
             .field("segment_bytes_max", &self.segment_bytes_max)
             .field("queue_bytes_max", &self.queue_bytes_max)
             .field("deadline", &self.deadline)

@@ -69,6 +69,10 @@ pub(crate) fn store_checkpoint(log: &Log) -> Result<SignedCheckpoint, Error> {
     }
     let origin = log.verifier.origin().to_owned();
     let signed = Checkpoint { origin, size, root }.sign(&writing.signer);
+    let signed = match &writing.second {
+        Some((second, clock)) => signed.sign_second(second, clock.now()),
+        None => signed,
+    };
     write_whole(&*log.files.disk, &log.files.layout.checkpoint(), Access::Default, signed.note.as_bytes())?;
     log.view.write().checkpoint = signed.clone();
     Ok(signed)

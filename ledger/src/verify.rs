@@ -10,18 +10,19 @@ pub(crate) use checks::{StreamNames, decode};
 
 use crate::absent::{ABSENT_MAX, Absent, AbsentFinder};
 use crate::artifacts::Artifacts;
-use crate::checkpoint::{LogVerifier, SignedCheckpoint};
+use crate::checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};
 use crate::error::{Damage, Error};
 use crate::keys::{self, read_marker};
 use crate::layout::Layout;
 use crate::ledger::{beside_writer, find_logs, no_marker};
-use crate::log::{FoundLog, Mode, read_identity, read_secrets, start_state};
+use crate::log::{FoundLog, Mode, read_identity, read_second_secret, read_secrets, start_state};
 use crate::repeats::Repeats;
 use crate::restored::Restored;
 use crate::scan::{LogFiles, Scan, check_record};
 use crate::segment::{FoundFrame, FoundRecord, Segment};
 use crate::storage::{FileSystem, Storage, list_if_any};
 use crate::vault;
+use crate::witnessed::read_witnessed;
 use authority::Authority;
 use cairn_schemas::{Blake3, BorrowedPayload, Sha256, TenantId};
 use checks::{check_identity, check_sealed, undecodable};
@@ -261,6 +262,10 @@ fn verify_everything(
         true => None,
         false => Some(read_secrets(&**disk, layout, &found.id, &opened.verifier)?.0),
     };
+    if mac_keys.is_some() {
+        let second = keys::read_second_verifier(&**disk, layout, &found.id)?;
+        read_second_secret(&**disk, layout, &found.id, second.as_ref())?;
+    }
     let mut authority = Authority::new(&opened.origin);
     let (mut names, mut fields) = (StreamNames::default(), Vec::new());
     let mut check = |record: &FoundRecord<'_>, is_first: bool| {
@@ -279,7 +284,11 @@ fn verify_everything(
         }
         Ok(())
     };
-    let state = start_state(&opened.verifier, signed);
+    let mut state = start_state(&opened.verifier, signed);
+    if let Some(witnessed) = read_witnessed(files, &opened.verifier, signed)? {
+        let Checkpoint { size, root, .. } = witnessed.signed.checkpoint;
+        state = state.promised(size, root);
+    }
     let (scan, bytes) = records::scan_beside(files, state, signed.checkpoint.size, &mut check)?;
     authority::check_superseded(files, &scan.leftover)?;
     let erased = match &mac_keys {

@@ -31,7 +31,12 @@ struct Inner {
 impl Context {
     /// Opens for writing, and creates what is missing. Refused while another process holds the directory.
     pub fn open(data: &Path) -> Result<Self, Error> {
-        let ledger = Ledger::open(data, Options::default())?;
+        Self::open_with(data, Options::default())
+    }
+
+    /// Opens for writing as [`Context::open`] does, with options of the ledger.
+    pub fn open_with(data: &Path, options: Options) -> Result<Self, Error> {
+        let ledger = Ledger::open(data, options)?;
         let tenant = TenantId::default();
         let projections = Projections::open(&data.join("projections"), ledger.clone(), tenant.clone())?;
         Ok(Self::over(data, ledger, projections, tenant, true))

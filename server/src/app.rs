@@ -5,6 +5,7 @@ use crate::graphql::{self, CairnSchema};
 use crate::pipelines::Pipelines;
 use crate::problem::{Kind, Problem};
 use crate::state::{App, Shared};
+use crate::witnesses::{self, WitnessAddress};
 use crate::{events, guard, health, inference, log};
 use axum::extract::FromRef;
 use axum::http::{Method, Uri};
@@ -33,13 +34,19 @@ const FOLLOW_TICK: Duration = Duration::from_millis(250);
 pub struct ServerOptions {
     /// Loopback unless told otherwise: there is no authentication yet.
     pub listen: SocketAddr,
+    /// Who is asked to cosign each new checkpoint.
+    pub witnesses: Vec<WitnessAddress>,
     /// What relative paths of a pipeline sent to the server are relative to.
     pub pipeline_dir: PathBuf,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8470)), pipeline_dir: PathBuf::from(".") }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8470)),
+            pipeline_dir: PathBuf::from("."),
+            witnesses: Vec::new(),
+        }
     }
 }
 
@@ -99,6 +106,7 @@ pub struct Server {
     app: App,
     stop: watch::Sender<bool>,
     follower: JoinHandle<()>,
+    witnesses: Vec<WitnessAddress>,
 }
 
 /// Binds the address, so that its port is known before anything is answered, and begins to follow the log.
@@ -119,7 +127,7 @@ pub async fn bind(ctx: Context, options: ServerOptions) -> Result<Server, Error>
     let pipelines = Pipelines::start(ctx.clone(), options.pipeline_dir.clone())?;
     let app: App = Arc::new(Shared::new(ctx, &options, pipelines, head, stopping));
     let router = router(app.clone(), graphql::schema(app.clone()));
-    let server = Server { listener, address, router, app, stop, follower };
+    let server = Server { listener, address, router, app, stop, follower, witnesses: options.witnesses };
     server.app.ctx.ledger().set_note(&server.url())?;
     Ok(server)
 }
@@ -151,8 +159,11 @@ impl Server {
     /// Answers until `shutdown` resolves, then ends: what is under way has ten seconds, a running pipeline is cancelled
     /// and records that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
-        let Server { listener, router, app, stop, follower, .. } = self;
+        let Server { listener, router, app, stop, follower, witnesses, .. } = self;
         let following = app.ctx.projections().follow();
+        if !witnesses.is_empty() {
+            tokio::spawn(witnesses::push_all(app.clone(), witnesses, stop.subscribe()));
+        }
         let mut stopped = stop.subscribe();
         let until_stopped = async move {
             let _ = stopped.wait_for(|stop| *stop).await;

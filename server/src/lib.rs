@@ -14,7 +14,11 @@ mod pipelines;
 mod problem;
 mod state;
 mod telemetry;
+mod witness;
+mod witnesses;
 
 pub use app::{Server, ServerOptions, bind, serve};
 pub use error::Error;
 pub use graphql::sdl;
+pub use witness::WitnessServer;
+pub use witnesses::WitnessAddress;

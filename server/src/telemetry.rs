@@ -18,6 +18,7 @@ const WATERMARK: &str = "cairn_projection_watermark_position";
 const LAG: &str = "cairn_projection_lag_events";
 const REQUESTS: &str = "cairn_http_requests_total";
 const REQUEST_SECONDS: &str = "cairn_http_request_duration_seconds";
+const WITNESS_PUSHES: &str = "cairn_witness_pushes_total";
 const INFERENCES: &str = "cairn_inference_requests_total";
 const INFERENCE_SECONDS: &str = "cairn_inference_duration_seconds";
 const INFERENCE_TOKENS: &str = "cairn_inference_tokens_total";
@@ -48,6 +49,7 @@ impl Telemetry {
         counter(DUPLICATES, "Events that were repeats of recorded ones");
         counter(APPEND_REFUSED, "Appends that were refused, by kind of problem");
         counter(REQUESTS, "HTTP requests, by route, method and status");
+        counter(WITNESS_PUSHES, "Checkpoints sent to a witness, by witness and outcome");
         counter(INFERENCES, "Prompts, by outcome");
         counter(INFERENCE_TOKENS, "Tokens of prompts and answers");
         let seconds = |name: &'static str, text: &'static str| {
@@ -78,6 +80,10 @@ impl Telemetry {
         let labels = [("route", route), ("method", method), ("status", status.as_str())];
         self.counter(REQUESTS, &labels).increment(1);
         self.histogram(REQUEST_SECONDS, &[("route", route)]).record(took.as_secs_f64());
+    }
+
+    pub(crate) fn witnessed(&self, witness: &str, outcome: &str) {
+        self.counter(WITNESS_PUSHES, &[("witness", witness), ("outcome", outcome)]).increment(1);
     }
 
     pub(crate) fn answered(&self, prompt_tokens: u64, answer_tokens: u64, took: Duration) {

@@ -19,6 +19,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod verify;
+pub(crate) mod witness;
 
 use crate::exit;
 use cairn_processors::Context;

@@ -2,7 +2,9 @@
 
 use super::{Outcome, done};
 use crate::Globals;
+use cairn_ledger::Options;
 use cairn_processors::Context;
+use cairn_server::{ServerOptions, WitnessAddress};
 use std::net::SocketAddr;
 
 #[derive(clap::Args)]
@@ -10,15 +12,22 @@ pub(crate) struct Args {
     /// Address and port; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8470", value_name = "ADDR:PORT")]
     listen: SocketAddr,
+    /// A witness to cosign each new checkpoint; may be repeated.
+    #[arg(long = "witness", value_name = "URL=VERIFIER_KEY")]
+    witnesses: Vec<WitnessAddress>,
+    /// Sign the checkpoints of logs that are created a second time, with ML-DSA-44.
+    #[arg(long)]
+    ml_dsa: bool,
 }
 
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
-    let context = Context::open(&globals.data)?;
+    let options = Options { ml_dsa: args.ml_dsa, ..Options::default() };
+    let context = Context::open_with(&globals.data, options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let server =
-            cairn_server::bind(context, cairn_server::ServerOptions { listen: args.listen, ..Default::default() })
-                .await?;
+        let options =
+            ServerOptions { listen: args.listen, witnesses: args.witnesses.clone(), ..ServerOptions::default() };
+        let server = cairn_server::bind(context, options).await?;
         let address = server.local_addr();
         let scope = if address.ip().is_loopback() {
             "this machine only"
@@ -36,7 +45,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
 }
 
 /// Resolves on ctrl-C and on SIGTERM.
-async fn stopped() {
+pub(crate) async fn stopped() {
     let interrupt = tokio::signal::ctrl_c();
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .expect("a handler for SIGTERM can be installed");

@@ -47,6 +47,9 @@ pub(crate) fn run(globals: &Globals, _: &Args) -> Outcome {
     if let Some(key) = ledger.verifier_key(tenant) {
         say!("  verifier key  {key}");
     }
+    if let Some(key) = ledger.second_verifier_key(tenant) {
+        say!("  second key    {key}");
+    }
     for (name, at) in projections.watermarks() {
         say!("  {name:<12}  at {}", at.map_or(0, |p| p.get()));
     }

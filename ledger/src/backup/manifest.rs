@@ -40,7 +40,8 @@ pub(crate) enum Kind {
 }
 
 /// Small text files of a log's folder that are truth.
-pub(crate) const LOG_TEXTS: [&str; 2] = ["checkpoint", "verifier.key"];
+/// What witnesses cosigned is none of them: it may be of a later checkpoint, and comes again.
+pub(crate) const LOG_TEXTS: [&str; 3] = ["checkpoint", "verifier.key", "verifier.ml-dsa-44.key"];
 
 impl Kind {
     /// `None` for any path that no backup holds, such as one that leads out of its folder.

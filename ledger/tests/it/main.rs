@@ -27,3 +27,4 @@ mod sealing;
 mod sim_disk;
 mod storage;
 mod tamper;
+mod witness;

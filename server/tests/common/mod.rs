@@ -52,9 +52,19 @@ impl Answer {
 
 impl TestServer {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_, _| {})
+    }
+
+    /// With options that `change` chose, which is given the context too.
+    pub(crate) fn start_with(change: impl FnOnce(&Context, &mut ServerOptions)) -> Self {
         let folder = TempDir::new().unwrap();
         let ctx = Context::open(&folder.path().join("data")).unwrap();
-        let options = ServerOptions { listen: "127.0.0.1:0".parse().unwrap(), pipeline_dir: folder.path().to_owned() };
+        let mut options = ServerOptions {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            pipeline_dir: folder.path().to_owned(),
+            ..ServerOptions::default()
+        };
+        change(&ctx, &mut options);
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         let serving = ctx.clone();
