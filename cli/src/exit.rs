@@ -107,7 +107,7 @@ fn of_ledger(error: &cairn_ledger::Error) -> u8 {
     use cairn_ledger::Error as E;
     match error {
         E::AlreadyOpen { .. } => HELD,
-        E::Damaged(_) => DIFFERS,
+        E::Damaged(_) | E::Forked(_) => DIFFERS,
         E::NoArtifact { .. } | E::NoLog { .. } | E::NotCovered { .. } | E::NoTile { .. } => NOT_FOUND,
         E::Proof { .. } => DIFFERS,
         E::Held { .. } => BLOCKED,
@@ -123,6 +123,8 @@ fn of_ledger(error: &cairn_ledger::Error) -> u8 {
         | E::WrongVersion { .. }
         | E::NotALedger { .. }
         | E::NotABundle { .. }
+        | E::Backup { .. }
+        | E::RestoredReadOnly { .. }
         | E::Schemas(_) => WRONG_INPUT,
         _ => FAILED,
     }

@@ -73,6 +73,12 @@ enum Command {
     /// Place and lift legal holds, under which nothing is erased.
     #[command(subcommand)]
     Hold(commands::hold::Args),
+    /// Back the ledger up, beside whoever writes it; keys and vault apart.
+    Backup(commands::backup::Args),
+    /// Restore a ledger from its backups, verified.
+    Restore(commands::restore::Args),
+    /// Back up keys and vault, or give them to a restored ledger.
+    Vault(commands::vault::Args),
     /// Rebuild projections from the ledger.
     Rebuild(commands::rebuild::Args),
     /// Show what is here: head, checkpoint, projections, what is deployed.
@@ -103,6 +109,9 @@ fn main() -> ExitCode {
         Command::Redact(args) => commands::redact::run(&globals, &args),
         Command::Retention(args) => commands::redact::retention(&globals, &args),
         Command::Hold(args) => commands::hold::run(&globals, &args),
+        Command::Backup(args) => commands::backup::run(&globals, &args),
+        Command::Restore(args) => commands::restore::run(&globals, &args),
+        Command::Vault(args) => commands::vault::run(&globals, &args),
         Command::Rebuild(args) => commands::rebuild::run(&globals, &args),
         Command::Status(args) => commands::status::run(&globals, &args),
     };

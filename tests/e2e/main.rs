@@ -1,5 +1,6 @@
 //! The product as its users have it: the real binary, real files, a real library, processes that are really killed.
 
+mod backups;
 mod bad_input;
 mod interrupted;
 mod main_job;

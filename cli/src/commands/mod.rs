@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod ask;
+pub(crate) mod backup;
 pub(crate) mod best;
 pub(crate) mod curves;
 pub(crate) mod deployment;
@@ -15,9 +16,11 @@ pub(crate) mod prove;
 pub(crate) mod rebuild;
 pub(crate) mod redact;
 pub(crate) mod reproduce;
+pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod vault;
 pub(crate) mod verify;
 pub(crate) mod witness;
 
