@@ -25,7 +25,9 @@ use crate::restored::Restored;
 use crate::seal::run_sealer;
 use crate::sequencer::{Sequencer, Shared, WRITERS, writing};
 use crate::signing::{run_signer, store_checkpoint};
-use crate::storage::{Storage, StoredFile, TEMPORARY_SUFFIX, is_full, list_if_any, read_small};
+use crate::storage::{
+    OBJECT_STORE_FILE, Storage, StoredFile, TEMPORARY_SUFFIX, behind, is_full, list_if_any, read_small,
+};
 use crate::tiles::TilePath;
 use crate::vault::Vaults;
 use crate::writer::GroupFailure;
@@ -94,7 +96,7 @@ impl Ledger {
         Self::open_writable(dir, options, false).map_err(|e| e.or_damage(dir, "-"))
     }
 
-    fn open_writable(dir: &Path, options: Options, restored: bool) -> Result<Self, Error> {
+    fn open_writable(dir: &Path, mut options: Options, restored: bool) -> Result<Self, Error> {
         let (layout, disk) = (Layout::new(dir), options.storage.clone());
         disk.create_dirs(dir).map_err(Error::io("creating", dir))?;
         check_is_ledger_or_empty(&*disk, &layout)?;
@@ -107,6 +109,7 @@ impl Ledger {
             Err(e) if is_full(&e) => {}
             other => other.map_err(Error::io("writing", &layout.lock()))?,
         }
+        options.storage = behind(dir, disk.clone(), Mode::Write)?;
         let marker = match read_marker(&*disk, &layout)? {
             Some(marker) => {
                 // The process that wrote it may have been killed before its name was durable.
@@ -129,7 +132,8 @@ impl Ledger {
 
     /// Opens a ledger for reading, beside whoever writes it. It sees what was durable at the call, and stays there.
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
-        let (layout, options) = (Layout::new(dir), Options::default());
+        let (layout, mut options) = (Layout::new(dir), Options::default());
+        options.storage = behind(dir, options.storage.clone(), Mode::ReadOnly)?;
         let caches = Arc::default();
         let read = || {
             let marker = read_marker(&*options.storage, &layout)?.ok_or_else(|| no_marker(dir))?;
@@ -537,7 +541,7 @@ impl Drop for Inner {
 /// A directory that holds something else is never written to.
 fn check_is_ledger_or_empty(disk: &dyn Storage, layout: &Layout) -> Result<(), Error> {
     let names = disk.list(&layout.dir).map_err(Error::io("listing", &layout.dir))?;
-    let is_ours = |name: &str| name == "lock" || name.ends_with(TEMPORARY_SUFFIX);
+    let is_ours = |name: &str| ["lock", OBJECT_STORE_FILE].contains(&name) || name.ends_with(TEMPORARY_SUFFIX);
     match names.iter().any(|name| name == "ledger") || names.iter().all(|name| is_ours(name)) {
         true => Ok(()),
         false => Err(Error::NotALedger {

@@ -81,7 +81,7 @@ pub use redact::{Hold, Redacted, Redaction, Retention, Selection};
 pub use register::Applied;
 pub use restore::{ErasedAgain, RegisterChoice, RestoreOptions, RestoreReport, restore, restore_vault};
 pub use restored::Behind;
-pub use storage::{Access, FileSystem, Storage, StoredFile};
+pub use storage::{Access, FileSystem, ObjectStoreConfig, Storage, StoredFile};
 pub use tiles::{Tile, TilePath, export_tiles};
 pub use tree::leaf_hash;
 pub use verify::{Depth, Erased, Verdict, VerifiedLog, VerifyOptions, VerifyReport, verify};

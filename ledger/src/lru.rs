@@ -53,7 +53,7 @@ impl<V: Clone> Lru<V> {
         self.remove_if(|found| found == key);
     }
 
-    fn remove_if(&self, gone: impl Fn(Key) -> bool) {
+    pub(crate) fn remove_if(&self, gone: impl Fn(Key) -> bool) {
         let mut held = self.held.lock();
         held.items.retain(|item| !gone(item.0));
         held.used = held.items.iter().map(|item| item.1).sum();

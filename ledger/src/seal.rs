@@ -20,6 +20,7 @@ pub(crate) fn run_sealer(reserve: Arc<Reserve>, logs: Receiver<Arc<Log>>) {
             tracing::warn!(log = %log.id, error = %e, "a full segment could not be sealed; the next seal tries again");
         }
         reserve.retake();
+        log.files.disk.sealed(&log.files.layout.segments());
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything the log writes goes through here, so that a disk that loses, tears or refuses writes can be put in place.
 
 mod fs;
+mod tier;
 
 use crate::Error;
 use std::io;
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use fs::FileSystem;
+pub use tier::ObjectStoreConfig;
+pub(crate) use tier::{OBJECT_STORE_FILE, behind};
 
 /// Who may read a new file: keys are for the owner alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,9 @@ pub trait Storage: Send + Sync {
     }
     /// Names in a folder, sorted.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Told that a log's folder of segments holds newly sealed ones, and at each opening: a disk that keeps them somewhere
+    /// else too does its part now. What fails is tried again the next time.
+    fn sealed(&self, _segments: &Path) {}
 }
 
 /// An open file, addressed by offset.

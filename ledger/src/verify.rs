@@ -20,7 +20,7 @@ use crate::repeats::Repeats;
 use crate::restored::Restored;
 use crate::scan::{LogFiles, Scan, check_record};
 use crate::segment::{FoundFrame, FoundRecord, Segment};
-use crate::storage::{FileSystem, Storage, list_if_any};
+use crate::storage::{FileSystem, Storage, behind, list_if_any};
 use crate::vault;
 use crate::witnessed::read_witnessed;
 use authority::Authority;
@@ -153,7 +153,8 @@ pub fn verify(dir: &Path, options: &VerifyOptions) -> Result<VerifyReport, Error
 }
 
 fn verify_all(layout: &Layout, options: &VerifyOptions, report: &mut VerifyReport) -> Result<(), Error> {
-    let disk = &options.storage;
+    let storage = behind(&layout.dir, options.storage.clone(), Mode::ReadOnly)?;
+    let (disk, options) = (&storage, &VerifyOptions { storage: storage.clone(), ..options.clone() });
     let marker = read_marker(&**disk, layout)?.ok_or_else(|| without_marker(&**disk, layout))?;
     for found in find_logs(&**disk, layout, Mode::Write)? {
         let (log, origin) = (found.id.to_string(), marker.log_origin(&found.id));

