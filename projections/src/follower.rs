@@ -20,6 +20,9 @@ const EVENTS_MAX: usize = 1_000;
 const UNSYNCED_MAX: u64 = 1_000;
 /// How long a following thread waits before it looks whether it should stop.
 const WAIT_MAX: Duration = Duration::from_millis(100);
+/// How far the following thread stands back where processors are short: producers wait for the ledger, and whoever waits
+/// for a projection applies what is missing.
+const FOLLOW_NICENESS: i32 = 10;
 /// How long a following thread rests after an error.
 const REST: Duration = Duration::from_secs(1);
 
@@ -162,6 +165,8 @@ impl Follower {
 
     /// Catches up whenever the log grows, until told to stop.
     fn follow(&self, stop: &AtomicBool) {
+        // On Linux this is the thread's own niceness. Where it cannot be set, the thread follows all the same.
+        let _ = rustix::process::setpriority_process(None, FOLLOW_NICENESS);
         while !stop.load(Ordering::Relaxed) {
             let reached = self.reached();
             if self.events.wait_past(reached, WAIT_MAX) <= reached {
