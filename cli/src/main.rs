@@ -63,6 +63,8 @@ enum Command {
     RollBack(commands::deployment::RollBackArgs),
     /// Run a recorded run again and compare digests.
     Reproduce(commands::reproduce::Args),
+    /// Erase a person: destroy their keys and everything that holds their data.
+    Erase(commands::erase::Args),
     /// Write a bundle that can be verified alone.
     Export(commands::export::Args),
     /// Replace payloads by what may stay of them: a mistake, free text, what is too old.
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Command::Promote(args) => commands::deployment::promote(&globals, &args),
         Command::RollBack(args) => commands::deployment::roll_back(&globals, &args),
         Command::Reproduce(args) => commands::reproduce::run(&globals, &args),
+        Command::Erase(args) => commands::erase::run(&globals, &args),
         Command::Export(args) => commands::export::run(&globals, &args),
         Command::Redact(args) => commands::redact::run(&globals, &args),
         Command::Retention(args) => commands::redact::retention(&globals, &args),

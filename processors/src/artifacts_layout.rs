@@ -159,7 +159,7 @@ fn model_version(model: &Ref) -> String {
 }
 
 /// `name@1.2.0`, as a training config may name it.
-fn dataset_version(dataset: &Ref) -> String {
+pub(crate) fn dataset_version(dataset: &Ref) -> String {
     match dataset {
         Ref::Dataset { name, version, .. } => format!("{name}@{version}"),
         other => other.to_string().replace(['/', ':'], "_"),

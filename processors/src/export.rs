@@ -1,7 +1,7 @@
 //! What leaves the ledger: a bundle that proves a thing without us, a model as a folder, an artifact as a file.
 
 use crate::model::Model;
-use crate::{Context, Error, deployments, model_folder};
+use crate::{Context, Error, deployments, managed, model_folder};
 use cairn_ledger::Bundle;
 use cairn_projections::lineage::{Direction, Limit};
 use cairn_schemas::events::governance::ExportProduced;
@@ -33,6 +33,7 @@ pub fn bundle(ctx: &Context, of: &Ref, dir: &Path) -> Result<Bundle, Error> {
         artifacts: artifacts.iter().take(ARTIFACTS_NAMED_MAX).copied().map(Ref::Artifact).collect(),
     };
     let id = event.export.clone();
+    managed::note_bundle(ctx, &id, dir)?;
     ctx.ledger().append(ctx.tenant(), vec![NewEvent::new(SOURCE, &id, event)])?;
     Ok(bundle)
 }

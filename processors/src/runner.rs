@@ -12,7 +12,7 @@ pub use past::{PastJob, State};
 use crate::job::{Blocked, Job, JobContext, JobResult, Output, Resolved, Scope, source_of};
 use crate::observer::{Cancel, JobInfo, JobOutcome, Observer};
 use crate::pipeline::{JobEntry, Pipeline};
-use crate::{Context, Error, artifacts_layout};
+use crate::{Context, Error, artifacts_layout, managed};
 use cairn_schemas::events::job::{JobCancelled, JobCompleted, JobFailed, JobStarted};
 use cairn_schemas::{Blake3, Event, NewEvent, Position, REFS_MAX, RawJson, Ref, RunId};
 use std::any::Any;
@@ -79,6 +79,7 @@ pub fn run_pipeline(
     }
     if let Some(dir) = &options.artifacts_dir {
         artifacts_layout::write(ctx, dir, runner.results.values())?;
+        managed::note_layout(ctx, dir)?;
     }
     Ok(report)
 }

@@ -6,6 +6,7 @@ pub(crate) mod backup;
 pub(crate) mod best;
 pub(crate) mod curves;
 pub(crate) mod deployment;
+pub(crate) mod erase;
 pub(crate) mod export;
 pub(crate) mod hold;
 pub(crate) mod init;

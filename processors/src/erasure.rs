@@ -1,0 +1,28 @@
+//! Erasure of a data subject: what holds their data is found by lineage, their keys are destroyed, artifacts are rewritten
+//! without their documents or destroyed, projections are built anew, and a signed receipt says what was done.
+//!
+//! Order: request, register, event, artifacts, keys, projections, receipt. A call that was cut short is finished by the
+//! same call with the same request id: what was destroyed by then is read from the event.
+
+mod carry_out;
+mod plan;
+mod receipt;
+mod rewrite;
+
+pub use carry_out::{Erased, erase};
+pub use plan::{ArtifactFate, ErasurePlan, PlannedArtifact, plan};
+
+use cairn_schemas::Ref;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct ErasureRequest {
+    /// The request's own id, such as its number in a register of requests. Kept for ever; must name nobody.
+    pub request: String,
+    /// Whom to erase, as their events name them.
+    pub data_subject: String,
+    /// Why it must be done. Kept for ever; must name nobody.
+    pub basis: String,
+    /// Documents that are about the person although their events do not say so.
+    pub documents: Vec<Ref>,
+}

@@ -1,0 +1,226 @@
+//! Does what a plan says, in an order that a crash at any point can be taken up from.
+
+use super::plan::{ArtifactFate, ErasurePlan, digests_of, plan};
+use super::receipt::{self, Receipt};
+use super::rewrite::{Finder, Rewritten, drop_shared, without_documents, without_texts};
+use super::ErasureRequest;
+use crate::{Context, Error, history, managed};
+use cairn_ledger::{Error as LedgerError, Redaction, Selection};
+use cairn_schemas::events::dataset::VersionWithdrawn;
+use cairn_schemas::events::governance::{ErasureRequested, SubjectErased};
+use cairn_schemas::events::job::{JobCompleted, JobStarted};
+use cairn_schemas::{Blake3, Event, NewEvent, Position, RawJson, Ref, RunId};
+use std::collections::{BTreeSet, HashSet};
+use std::time::Instant;
+
+const SOURCE: &str = "cairn://processors/erasure";
+/// Refs of one list that one event holds.
+const PAGE_REFS: usize = 300;
+
+/// What was done.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Erased {
+    pub request: String,
+    pub plan: ErasurePlan,
+    /// Artifacts that hold the rows that stay, each with the one that it follows.
+    pub rewritten: Vec<(Ref, Ref)>,
+    /// Events that say that the person was erased.
+    pub events: Vec<Position>,
+    /// Folders with copies that were removed.
+    pub folders_removed: Vec<std::path::PathBuf>,
+    /// The signed receipt.
+    pub receipt: String,
+}
+
+/// Erases a data subject. Once this returns, nothing in this ledger's directory gives their data back.
+pub fn erase(ctx: &Context, request: &ErasureRequest) -> Result<Erased, Error> {
+    let (ledger, tenant) = (ctx.ledger(), ctx.tenant());
+    let plan = plan(ctx, request)?;
+    let recorded = recorded_of(ctx, &request.request)?;
+    let data_subject = ledger.data_subject(tenant, &request.data_subject)?;
+    if plan.keys.is_empty() && plan.documents.is_empty() && recorded.erased.is_empty() {
+        return Err(Error::refused(
+            format!("data subject `{}`", request.data_subject),
+            "is named by no event of this ledger; write it exactly as the events do, or name documents by `--document`",
+        ));
+    }
+    let asked = ErasureRequested { request: request.request.clone(), data_subject, basis: request.basis.clone() };
+    append(ctx, &format!("{}/requested", request.request), asked)?;
+    let keys: Vec<String> = plan.keys.iter().map(ToString::to_string).collect();
+    ledger.register_destroyed(tenant, &request.request, &keys, &[])?;
+    let rewritten = rewrite(ctx, &request.request, &plan)?;
+    destroy_artifacts(ctx, request, &plan)?;
+    let destroyed = recorded_of(ctx, &request.request)?.artifacts;
+    let mut events = recorded.erased;
+    if events.is_empty() || !plan.keys.is_empty() {
+        events = record_erased(ctx, request, &plan, data_subject, keys, destroyed)?;
+    }
+    ledger.destroy_person(tenant, &request.data_subject)?;
+    for dataset in &plan.datasets {
+        let reason = format!("erasure request {}: rows were removed", request.request);
+        let withdrawn = VersionWithdrawn { dataset: dataset.clone(), reason };
+        append(ctx, &format!("{}/withdrawn/{dataset}", request.request), withdrawn)?;
+    }
+    let folders_removed = managed::remove(ctx, &plan.exports, &plan.datasets)?;
+    // Built anew from what the log still gives; the stores that hold what it gave before are deleted.
+    ctx.projections().rebuild(&[], &mut |_, _, _| {})?;
+    let receipt = receipt::issue(
+        ctx,
+        Receipt { request, plan: &plan, data_subject, rewritten: &rewritten, events: &events, folders: &folders_removed },
+    )?;
+    Ok(Erased { request: request.request.clone(), plan, rewritten, events, folders_removed, receipt })
+}
+
+/// What an earlier call of the same request recorded.
+#[derive(Default)]
+struct RecordedErasure {
+    erased: Vec<Position>,
+    /// Artifacts that were destroyed.
+    artifacts: Vec<Ref>,
+}
+
+fn recorded_of(ctx: &Context, request: &str) -> Result<RecordedErasure, Error> {
+    let mut found = RecordedErasure::default();
+    history::all(ctx, None, &mut |recorded| match &recorded.event {
+        Event::SubjectErased(erased) if erased.request == request => found.erased.push(recorded.position),
+        Event::PayloadsRedacted(redacted) if redacted.request == request => {
+            found.artifacts.extend(redacted.artifacts.iter().cloned());
+        }
+        _ => {}
+    })?;
+    Ok(found)
+}
+
+/// Records an event; one that an earlier call recorded, with whatever figures it had then, stands.
+fn append(ctx: &Context, id: &str, event: impl Into<Event>) -> Result<Position, Error> {
+    match ctx.ledger().append(ctx.tenant(), vec![NewEvent::new(SOURCE, id, event)]) {
+        Ok(appended) => Ok(appended[0].position),
+        Err(LedgerError::Conflict { position, .. }) if !id.ends_with("/requested") => Ok(position),
+        Err(LedgerError::Conflict { .. }) => Err(Error::refused(
+            format!("request `{}`", id.trim_end_matches("/requested")),
+            "was used before for another person or basis; give each erasure a request id of its own",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Stores what stays of the artifacts that are cut, and records it as a job, so that lineage leads from one to the other.
+fn rewrite(ctx: &Context, request: &str, plan: &ErasurePlan) -> Result<Vec<(Ref, Ref)>, Error> {
+    let begun = Instant::now();
+    let mut pairs = Vec::new();
+    let cut = plan.artifacts.iter().filter(|planned| planned.fate == ArtifactFate::Rewritten);
+    let left = Left::of(ctx, plan)?;
+    for planned in cut {
+        let Ref::Artifact(digest) = &planned.artifact else { continue };
+        let bytes = ctx.ledger().artifacts(ctx.tenant()).get(digest)?;
+        if let Some(rewritten) = left.after(&bytes) {
+            let stored = ctx.ledger().artifacts(ctx.tenant()).put_bytes(&rewritten.bytes)?;
+            pairs.push((planned.artifact.clone(), Ref::Artifact(stored.blake3)));
+        }
+    }
+    if pairs.is_empty() {
+        return Ok(pairs);
+    }
+    let run = RunId::generate();
+    let started = JobStarted {
+        run,
+        kind: "erase".into(),
+        name: request.to_owned(),
+        pipeline: None,
+        attempt: 1,
+        key: Blake3::of(format!("erase {request}").as_bytes()),
+        spec: RawJson::default(),
+        inputs: pairs.iter().map(|(before, _)| before.clone()).collect(),
+        resolved_at: ctx.ledger().head(ctx.tenant()).map(Position::get),
+        reproduces: None,
+    };
+    let rows: u64 = plan.artifacts.iter().map(|planned| planned.rows_removed).sum();
+    let completed = JobCompleted {
+        run,
+        attempt: 1,
+        outputs: pairs.iter().map(|(_, after)| after.clone()).collect(),
+        duration_ms: begun.elapsed().as_millis() as u64,
+        summary: RawJson::of(&serde_json::json!({ "rows_removed": rows })),
+    };
+    append(ctx, &format!("{request}/{run}/started"), started)?;
+    append(ctx, &format!("{request}/{run}/completed"), completed)?;
+    Ok(pairs)
+}
+
+/// What decides which rows of an artifact stay, as the plan decided it.
+struct Left {
+    documents: HashSet<Blake3>,
+    finder: Finder,
+}
+
+impl Left {
+    fn of(ctx: &Context, plan: &ErasurePlan) -> Result<Self, Error> {
+        let (documents, mut texts) = (digests_of(&plan.documents), BTreeSet::new());
+        let stored = ctx.ledger().artifacts(ctx.tenant());
+        let mut each = |take: &mut dyn FnMut(&[u8])| -> Result<(), Error> {
+            for planned in &plan.artifacts {
+                if let Ref::Artifact(digest) = &planned.artifact {
+                    take(&stored.get(digest)?);
+                }
+            }
+            Ok(())
+        };
+        each(&mut |bytes| drop(without_documents(bytes, &documents, &mut texts)))?;
+        each(&mut |bytes| drop_shared(bytes, &documents, &mut texts))?;
+        Ok(Self { documents, finder: Finder::new(&texts) })
+    }
+
+    fn after(&self, bytes: &[u8]) -> Option<Rewritten> {
+        without_documents(bytes, &self.documents, &mut BTreeSet::new()).or_else(|| without_texts(bytes, &self.finder))
+    }
+}
+
+/// By the ledger's own redaction: register, event, destruction, in an order that survives a crash.
+fn destroy_artifacts(ctx: &Context, request: &ErasureRequest, plan: &ErasurePlan) -> Result<(), Error> {
+    let digests = plan.artifacts.iter().filter_map(|planned| match &planned.artifact {
+        Ref::Artifact(digest) => Some(*digest),
+        _ => None,
+    });
+    let artifacts: Vec<Blake3> = digests.collect();
+    if artifacts.is_empty() {
+        return Ok(());
+    }
+    let selection = Selection::Positions(Vec::new());
+    let (request, basis) = (request.request.clone(), request.basis.clone());
+    ctx.ledger().redact(ctx.tenant(), &Redaction { selection, request, basis, artifacts })?;
+    Ok(())
+}
+
+fn record_erased(
+    ctx: &Context,
+    request: &ErasureRequest,
+    plan: &ErasurePlan,
+    data_subject: Blake3,
+    keys: Vec<String>,
+    artifacts: Vec<Ref>,
+) -> Result<Vec<Position>, Error> {
+    let documents: Vec<Ref> = plan.documents.iter().cloned().collect();
+    let longest = documents.len().max(artifacts.len()).max(plan.models.len());
+    let pages = longest.div_ceil(PAGE_REFS).max(1);
+    let page_of = |refs: &[Ref], page: usize| refs.chunks(PAGE_REFS).nth(page).unwrap_or_default().to_vec();
+    let expire = ctx.ledger().vault_backups_expire_at()?;
+    let mut positions = Vec::new();
+    for page in 0..pages {
+        let erased = SubjectErased {
+            request: request.request.clone(),
+            data_subject,
+            basis: request.basis.clone(),
+            page: page as u32 + 1,
+            pages: pages as u32,
+            keys: if page == 0 { keys.clone() } else { Vec::new() },
+            models: page_of(&plan.models, page),
+            documents: page_of(&documents, page),
+            artifacts: page_of(&artifacts, page),
+            events: plan.positions.len() as u64,
+            artifact_count: artifacts.len() as u64,
+            vault_backups_expire_at: expire,
+        };
+        positions.push(append(ctx, &format!("{}/erased/{}", request.request, page + 1), erased)?);
+    }
+    Ok(positions)
+}
