@@ -2,6 +2,7 @@
 
 mod backups;
 mod bad_input;
+mod erasure;
 mod interrupted;
 mod main_job;
 mod own_data;

@@ -59,6 +59,9 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     for (before, after) in &erased.rewritten {
         say!("  {after} holds the rows of {before} that stay");
     }
+    if !erased.mentions.is_empty() {
+        say!("  {} other events named the person in free text, which was redacted", erased.mentions.len());
+    }
     for folder in &erased.folders_removed {
         say!("  removed the copy at {}", folder.display());
     }

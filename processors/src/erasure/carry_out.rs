@@ -14,6 +14,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 const SOURCE: &str = "cairn://processors/erasure";
+/// A shorter name stands in too many words to look for it.
+const NAME_BYTES_MIN: usize = 5;
 /// Refs of one list that one event holds.
 const PAGE_REFS: usize = 300;
 
@@ -26,6 +28,8 @@ pub struct Erased {
     pub rewritten: Vec<(Ref, Ref)>,
     /// Events that say that the person was erased.
     pub events: Vec<Position>,
+    /// Events that named the person outside the fields that are sealed; their free text was redacted.
+    pub mentions: Vec<Position>,
     /// Folders with copies that were removed.
     pub folders_removed: Vec<std::path::PathBuf>,
     /// The signed receipt.
@@ -56,6 +60,7 @@ pub fn erase(ctx: &Context, request: &ErasureRequest) -> Result<Erased, Error> {
         events = record_erased(ctx, request, &plan, data_subject, keys, destroyed)?;
     }
     ledger.destroy_person(tenant, &request.data_subject)?;
+    let mentions = redact_mentions(ctx, request)?;
     for dataset in &plan.datasets {
         let reason = format!("erasure request {}: rows were removed", request.request);
         let withdrawn = VersionWithdrawn { dataset: dataset.clone(), reason };
@@ -66,9 +71,17 @@ pub fn erase(ctx: &Context, request: &ErasureRequest) -> Result<Erased, Error> {
     ctx.projections().rebuild(&[], &mut |_, _, _| {})?;
     let receipt = receipt::issue(
         ctx,
-        Receipt { request, plan: &plan, data_subject, rewritten: &rewritten, events: &events, folders: &folders_removed },
+        Receipt {
+            request,
+            plan: &plan,
+            data_subject,
+            rewritten: &rewritten,
+            events: &events,
+            mentions: &mentions,
+            folders: &folders_removed,
+        },
     )?;
-    Ok(Erased { request: request.request.clone(), plan, rewritten, events, folders_removed, receipt })
+    Ok(Erased { request: request.request.clone(), plan, rewritten, events, mentions, folders_removed, receipt })
 }
 
 /// What an earlier call of the same request recorded.
@@ -191,6 +204,33 @@ fn destroy_artifacts(ctx: &Context, request: &ErasureRequest, plan: &ErasurePlan
     Ok(())
 }
 
+/// Redacts the events that still name the person once their keys are gone: a producer may have put the name into free text
+/// or a config. Governance events stay: erasure rests on them.
+fn redact_mentions(ctx: &Context, request: &ErasureRequest) -> Result<Vec<Position>, Error> {
+    let name = request.data_subject.as_str();
+    if name.len() < NAME_BYTES_MIN {
+        return Ok(Vec::new());
+    }
+    // As a JSON text has it, without the quotes.
+    let quoted = serde_json::to_string(name).expect("text serialises");
+    let finder = memchr::memmem::Finder::new(&quoted[1..quoted.len() - 1]);
+    let mut found = Vec::new();
+    history::all(ctx, None, &mut |recorded| {
+        let is_ours = recorded.event.type_name().starts_with("cairn.governance.");
+        if !is_ours && recorded.redacted_by.is_none() && finder.find(recorded.event.to_json().as_bytes()).is_some() {
+            found.push(recorded.position);
+        }
+    })?;
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let ranges = found.iter().map(|position| position.get()..=position.get()).collect();
+    let (id, basis) = (request.request.clone(), request.basis.clone());
+    let redaction =
+        Redaction { selection: Selection::Positions(ranges), request: id, basis, artifacts: Vec::new() };
+    Ok(ctx.ledger().redact(ctx.tenant(), &redaction)?.positions)
+}
+
 fn record_erased(
     ctx: &Context,
     request: &ErasureRequest,
@@ -203,7 +243,7 @@ fn record_erased(
     let longest = documents.len().max(artifacts.len()).max(plan.models.len());
     let pages = longest.div_ceil(PAGE_REFS).max(1);
     let page_of = |refs: &[Ref], page: usize| refs.chunks(PAGE_REFS).nth(page).unwrap_or_default().to_vec();
-    let expire = ctx.ledger().vault_backups_expire_at()?;
+    let expire = receipt::vault_backups_expire_at(ctx)?;
     let mut positions = Vec::new();
     for page in 0..pages {
         let erased = SubjectErased {

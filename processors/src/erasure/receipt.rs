@@ -2,7 +2,8 @@
 
 use super::{ErasurePlan, ErasureRequest};
 use crate::{Context, Error};
-use cairn_schemas::{Blake3, Position, Ref};
+use cairn_ledger::FileSystem;
+use cairn_schemas::{Blake3, Clock, Position, Ref, SystemClock, Timestamp};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -15,12 +16,13 @@ pub(super) struct Receipt<'a> {
     pub(super) data_subject: Blake3,
     pub(super) rewritten: &'a [(Ref, Ref)],
     pub(super) events: &'a [Position],
+    pub(super) mentions: &'a [Position],
     pub(super) folders: &'a [PathBuf],
 }
 
 /// Signs a receipt with the log's key, over the checkpoint that covers the erasure.
 pub(super) fn issue(ctx: &Context, receipt: Receipt<'_>) -> Result<String, Error> {
-    let Receipt { request, plan, data_subject, rewritten, events, folders } = receipt;
+    let Receipt { request, plan, data_subject, rewritten, events, mentions, folders } = receipt;
     let checkpoint = ctx.ledger().checkpoint(ctx.tenant())?.checkpoint;
     let body = json!({
         "log": checkpoint.origin,
@@ -31,6 +33,7 @@ pub(super) fn issue(ctx: &Context, receipt: Receipt<'_>) -> Result<String, Error
         "checkpoint": { "size": checkpoint.size, "root": checkpoint.root },
         "keys_destroyed": plan.keys,
         "events_with_sealed_fields": plan.positions.len(),
+        "events_that_named_the_person_and_were_redacted": mentions,
         "documents": plan.documents,
         "artifacts": plan.artifacts,
         "rewritten": rewritten.iter().map(|(before, after)| json!({ "before": before, "after": after })).collect::<Vec<_>>(),
@@ -39,9 +42,15 @@ pub(super) fn issue(ctx: &Context, receipt: Receipt<'_>) -> Result<String, Error
         "deployments_of_those_models": plan.deployments,
         "exports_that_held_it": plan.exports,
         "copies_removed": folders.len(),
-        "vault_backups_expire_at": ctx.ledger().vault_backups_expire_at()?,
+        "vault_backups_expire_at": vault_backups_expire_at(ctx)?,
         "remains": "backups of the vault until they expire; exports that left this machine; what the named models have learnt",
     });
     let text = serde_json::to_string_pretty(&body).expect("a receipt serialises");
     Ok(ctx.ledger().sign_statement(ctx.tenant(), &format!("{FIRST_LINE}\n{text}\n"))?)
+}
+
+/// When the last backup of the vault that may hold a destroyed key expires; `None` where there is no such backup.
+pub(super) fn vault_backups_expire_at(ctx: &Context) -> Result<Option<Timestamp>, Error> {
+    let backups = cairn_ledger::vault_backups(&FileSystem, ctx.data_dir(), SystemClock.now())?;
+    Ok(backups.into_iter().map(|backup| backup.expires).max())
 }

@@ -1,0 +1,118 @@
+//! A person is erased from everywhere: events, documents, dataset shards, samples, projections, exports and backups.
+
+use crate::support::Place;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Texts that no file may hold after the erasure, and one that must stay.
+const ALICE: &str = "alice@canary.example";
+const ALICE_SECRET: &str = "quokka-7f3a9c-of-alice";
+const BOB_SECRET: &str = "wombat-11d04e-of-bob";
+
+const PIPELINE: &str = r#"
+project: people
+seed: 3
+jobs:
+  - name: letters
+    ingest: { paths: [letters.jsonl], access_policy: private, language: en, dedup: off }
+  - name: corpus
+    dataset:
+      version: 1.0.0
+      rows: [{ from: letters, instruction: "{{ text }}", output: "yes", text: "{{ text }}", split: { train: 0.5, test: 0.5 } }]
+  - name: vocabulary
+    tokenizer: { dataset: corpus, vocabulary: 300 }
+  - name: base
+    train: { method: pretrain, base_model: "scratch:layers=1,width=16,heads=2,feed_forward=32,vocabulary=300,context=256", dataset: corpus, tokenizer: vocabulary, steps: 4, batch_size: 2, sequence_length: 64, learning_rate: 1.0e-3, checkpoint_every: 4, register: base }
+  - name: exam
+    evaluate: { subject: base, suite: s, dataset: corpus, split: test, tasks: [{ name: answers, kind: generate, max_new_tokens: 2, metrics: [exact_match] }] }
+  - name: gate
+    gate: { subject: base, evaluations: [exam], require: ["answers.exact_match >= 0"] }
+  - name: live
+    deploy: { model: base, gate: gate, deployment: helper }
+"#;
+
+fn place() -> Place {
+    let place = Place::new();
+    let letter = |n: usize| {
+        let (author, secret) = if n % 10 == 0 { (ALICE, ALICE_SECRET) } else { ("bob@canary.example", BOB_SECRET) };
+        json!({ "author": author, "text": format!("Letter {n}: I wrote {secret} on a card and kept it at home, number {n}.") })
+            .to_string()
+    };
+    place.write("letters.jsonl", (0..60).map(letter).collect::<Vec<_>>().join("\n"));
+    place.write("pipeline.yaml", PIPELINE);
+    let said = |n: usize| {
+        json!({
+            "specversion": "1.0", "type": "cairn.custom.recorded.v1", "source": "crm", "id": n.to_string(), "subject": "calls",
+            "data": { "kind": "crm.called", "data": {
+                "n": n,
+                "caller": { "$data_subject": ALICE, "value": format!("{ALICE_SECRET} {n}") },
+                "agent": { "$data_subject": "bob@canary.example", "value": format!("{BOB_SECRET} {n}") },
+            } },
+        })
+        .to_string()
+    };
+    place.cairn(&["run", "pipeline.yaml", "--artifacts", "layout"]).ok();
+    place.append(&(0..3000).map(said).collect::<Vec<_>>().join("\n")).ok();
+    place
+}
+
+/// Files below a folder that hold a text, as it is or in hexadecimal.
+fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let holds = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        [text.as_bytes(), hex.as_bytes()].iter().any(|text| memchr::memmem::find(&bytes, text).is_some())
+    };
+    let files = walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.unwrap()).filter(|e| e.file_type().is_file());
+    files.map(|entry| entry.path().to_owned()).filter(holds).collect()
+}
+
+#[test]
+fn nothing_of_an_erased_person_is_left_in_any_file_and_the_others_keep_theirs() {
+    let place = place();
+    place.cairn(&["export", "deployment:helper", "--to", "bundle"]).ok();
+    place.cairn(&["backup", "backup"]).ok();
+    let proof = place.path("before.proof");
+    place.cairn(&["prove", "7", "-o", proof.to_str().unwrap()]).ok();
+    assert!(!files_with(&place.data(), ALICE_SECRET).is_empty(), "documents are stored in shards");
+
+    let planned = place.json(&["erase", "--data-subject", ALICE, "--plan"]);
+    assert_eq!(planned["documents"].as_array().unwrap().len(), 6, "{planned}");
+    assert!(planned["positions"].as_array().unwrap().len() >= 3006, "{planned}");
+    let held = ["hold", "place", "h1", "--scope", "stream:calls", "--reason", "a court asked"];
+    place.cairn(&held).ok();
+    let erase = ["erase", "--data-subject", ALICE, "--basis", "GDPR Art. 17", "--request", "r-1", "--receipt", "receipt"];
+    place.cairn(&erase).refuses(4, &["legal hold `h1`", "lift"]);
+    place.cairn(&["hold", "lift", "h1", "--reason", "settled"]).ok();
+    let erased = place.json(&erase);
+    assert_eq!(erased["plan"]["models"], json!(["model://people/base@1"]), "{erased}");
+    assert!(!erased["rewritten"].as_array().unwrap().is_empty(), "{erased}");
+
+    for folder in [place.data(), place.path("bundle"), place.path("layout")] {
+        for text in [ALICE, ALICE_SECRET] {
+            assert_eq!(folder.exists().then(|| files_with(&folder, text)).unwrap_or_default(), [] as [PathBuf; 0], "{text}");
+        }
+    }
+    assert!(!files_with(&place.data(), BOB_SECRET).is_empty(), "the others' rows go on");
+    let events = place.cairn(&["--json", "log", "--type", "cairn.custom.recorded.v1"]).ok().out;
+    assert!(!events.contains(ALICE_SECRET) && events.contains(BOB_SECRET) && events.contains("\"erased\":true"));
+
+    let verified = place.json(&["verify"]);
+    assert_eq!(verified["verdict"], "erased with authority", "{verified}");
+    place.cairn(&["verify", proof.to_str().unwrap()]).ok();
+    place.cairn(&["verify", "receipt"]).ok();
+    // The same request again changes nothing more.
+    place.json(&erase);
+    place.cairn(&["erase", "--data-subject", "nobody@canary.example", "--basis", "x"]).refuses(4, &["named by no event"]);
+
+    // The backup forgets at its next run; before that, its copies of artifacts are what a restore erases again.
+    let register = place.data().join("register");
+    let restored = place.path("restored");
+    let (register, to) = (register.to_str().unwrap(), restored.to_str().unwrap());
+    place.cairn(&["restore", "backup", "--to", to, "--register", register]).ok();
+    for text in [ALICE_SECRET] {
+        assert_eq!(files_with(&restored, text), [] as [PathBuf; 0], "{text} after a restore");
+    }
+    place.cairn(&["backup", "backup"]).ok();
+    assert_eq!(files_with(&place.path("backup"), ALICE_SECRET), [] as [PathBuf; 0], "the backup's next run");
+}
