@@ -39,7 +39,7 @@ impl Checkpoint {
 
     pub(crate) fn sign(self, key: &LogSigner) -> SignedCheckpoint {
         let body = self.body();
-        let signature = key.signing.sign(body.as_bytes()).to_bytes();
+        let signature = key.sign(body.as_bytes());
         let note = format!("{body}\n{}", signature_line(&key.verifier.name, key.verifier.id, &signature));
         SignedCheckpoint { checkpoint: self, note }
     }
@@ -123,7 +123,7 @@ impl<'a> ForeignNote<'a> {
 }
 
 /// The text of a note, and its signature lines.
-fn split_note(note: &str) -> Result<(&str, Vec<&str>), String> {
+pub(crate) fn split_note(note: &str) -> Result<(&str, Vec<&str>), String> {
     let (body, signatures) = note.rsplit_once("\n\n").ok_or("an empty line before the signatures")?;
     let lines: Vec<&str> = signatures.strip_suffix('\n').ok_or("a newline at the end")?.split('\n').collect();
     match lines.len() > SIGNATURES_MAX {
@@ -199,6 +199,10 @@ impl LogVerifier {
         &self.name
     }
 
+    pub(crate) fn id(&self) -> [u8; 4] {
+        self.id
+    }
+
     /// `name+hex(id)+base64(type ‖ key)`.
     pub fn encode(&self) -> String {
         let key = BASE64.encode([&[TYPE_ED25519], &self.key.as_bytes()[..]].concat());
@@ -217,7 +221,7 @@ impl LogVerifier {
     }
 
     /// Whether the line is this key's signature. Well-formed lines of other keys are passed over.
-    fn check_line(&self, line: &str, body: &[u8]) -> Result<bool, String> {
+    pub(crate) fn check_line(&self, line: &str, body: &[u8]) -> Result<bool, String> {
         let (name, id, signature) = split_signature_line(line)?;
         if name != self.name || id != self.id {
             return Ok(false);
@@ -246,6 +250,11 @@ impl LogSigner {
     }
     pub(crate) fn verifier(&self) -> &LogVerifier {
         &self.verifier
+    }
+
+    /// Signs a text.
+    pub(crate) fn sign(&self, text: &[u8]) -> [u8; 64] {
+        self.signing.sign(text).to_bytes()
     }
 
     /// `PRIVATE+KEY+name+hex(id)+base64(type ‖ seed)`, as Go's `note.GenerateKey` writes it.

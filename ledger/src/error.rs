@@ -82,6 +82,8 @@ pub enum Error {
         "the retention policy at position {position} is not of the form {{\"<family>\": {{\"days\": <number>}}}} but `{config}`; record one that is"
     )]
     Policy { position: Position, config: String },
+    #[error("a statement needs {expected}")]
+    Statement { expected: String },
     #[error("there is no artifact {digest}")]
     NoArtifact { digest: Blake3 },
     #[error("{}: {why}", path.display())]

@@ -9,10 +9,30 @@ use std::path::{Path, PathBuf};
 /// Checks the proof in `file` against `key`, or the key of the ledger in the data directory where that is its log's.
 pub(crate) fn verify(globals: &Globals, file: &Path, key: Option<&str>, since: Option<&PathBuf>) -> Outcome {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if cairn_ledger::looks_like_statement(&text) {
+        return statement(globals, file, &text, key);
+    }
     match text.starts_with("old ") {
         true => consistency(globals, file, &ConsistencyProof::decode(&text)?, key, since),
         false => inclusion(globals, file, &InclusionProof::decode(&text)?, key),
     }
+}
+
+/// A receipt of an erasure, or another text that a log's key signed.
+fn statement(globals: &Globals, file: &Path, text: &str, key: Option<&str>) -> Outcome {
+    // The signature's line names the log.
+    let signer = text.lines().rev().find_map(|line| line.strip_prefix("\u{2014} ")?.split(' ').next()).unwrap_or_default();
+    let (key, whose) = trusted(globals, signer, key)?;
+    let body = cairn_ledger::verify_statement(text, &key)
+        .map_err(|expected| exit::wrong_input(format!("{} lacks {expected}", file.display())))?;
+    if globals.json {
+        print_json(&serde_json::json!({ "verdict": "signed", "verifier_key": key.encode(), "statement": body }));
+        return done();
+    }
+    say!("signed: {}", body.lines().next().unwrap_or_default());
+    say!("  signed by          {}", key.encode());
+    say!("  ({whose})");
+    done()
 }
 
 fn inclusion(globals: &Globals, file: &Path, proof: &InclusionProof, key: Option<&str>) -> Outcome {

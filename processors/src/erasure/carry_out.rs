@@ -170,7 +170,7 @@ impl Left {
     fn of(ctx: &Context, plan: &ErasurePlan) -> Result<Self, Error> {
         let (documents, mut texts) = (digests_of(&plan.documents), BTreeSet::new());
         let stored = ctx.ledger().artifacts(ctx.tenant());
-        let mut each = |take: &mut dyn FnMut(&[u8])| -> Result<(), Error> {
+        let each = |take: &mut dyn FnMut(&[u8])| -> Result<(), Error> {
             for planned in &plan.artifacts {
                 if let Ref::Artifact(digest) = &planned.artifact {
                     take(&stored.get(digest)?);

@@ -57,7 +57,7 @@ pub(super) fn drop_shared(bytes: &[u8], documents: &HashSet<Blake3>, texts: &mut
         if names_other && let Ok(row) = serde_json::from_slice::<Value>(line) {
             let mut of_others = BTreeSet::new();
             collect_texts(&row, &mut of_others);
-            of_others.iter().for_each(|text| drop(texts.remove(text)));
+            texts.retain(|text| !of_others.contains(text));
         }
     }
 }
