@@ -10,14 +10,14 @@ use crate::payload::MacKeys;
 use crate::register::{Line, read_only};
 use crate::restored::Behind;
 use crate::storage::{Storage, parent};
-use cairn_schemas::{Sha256, TenantId};
+use cairn_schemas::{KeyId, Sha256, TenantId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What a restore erased again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErasedAgain {
-    /// Keys of people that the registers name: none of them is in the vault.
+    /// Keys of people that the registers name: none of them is in the vault any more.
     pub keys: u64,
     /// Redactions that were done again, or stood there.
     pub redactions: u64,
@@ -41,10 +41,9 @@ pub(super) fn erase_again(layout: &Layout, options: &RestoreOptions, behind: &[B
         let origin = ledger.origin(&tenant);
         let goes_on = options.new_origin.is_none() && !behind.iter().any(|behind| behind.origin == origin);
         let applied = ledger.apply_register(&tenant, &register, goes_on)?;
-        if let Some(key) = applied.keys.first() {
-            // No vault of this version holds it, and what another one sealed under it cannot be read here.
-            tracing::warn!(%tenant, %key, keys = applied.keys.len(), "the register names keys of people");
-        }
+        let keys = applied.keys.iter().map(|key| key.parse()).collect::<Result<Vec<KeyId>, _>>()?;
+        // A vault from before the erasure still held them.
+        ledger.destroy_keys(&tenant, &keys)?;
         erased.keys += applied.keys.len() as u64;
         erased.redactions += applied.redactions;
         erased.artifacts += applied.artifacts.len() as u64;
