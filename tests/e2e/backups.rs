@@ -65,7 +65,8 @@ fn a_ledger_comes_back_from_its_backups() {
     let (found, found_verified) = shown(&place);
     assert_eq!(events, found);
     assert_eq!(verified["logs"][0]["root"], found_verified["logs"][0]["root"]);
-    assert!(place.append(&said(0..25)).ok().out.contains("last position 25"));
+    place.append(&said(0..20)).ok();
+    assert!(place.append(&said(20..25)).ok().out.contains("last position 25"));
     place.cairn(&["verify"]).ok();
 
     // Five events later, the backup is behind what is known.

@@ -5,7 +5,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Texts that no file may hold after the erasure, and one that must stay.
-const ALICE: &str = "alice@canary.example";
+const ALICE: &str = "alice of quokka street";
 const ALICE_SECRET: &str = "quokka-7f3a9c-of-alice";
 const BOB_SECRET: &str = "wombat-11d04e-of-bob";
 
@@ -34,7 +34,7 @@ jobs:
 fn place() -> Place {
     let place = Place::new();
     let letter = |n: usize| {
-        let (author, secret) = if n % 10 == 0 { (ALICE, ALICE_SECRET) } else { ("bob@canary.example", BOB_SECRET) };
+        let (author, secret) = if n % 10 == 0 { (ALICE, ALICE_SECRET) } else { ("bob of wombat road", BOB_SECRET) };
         json!({ "author": author, "text": format!("Letter {n}: I wrote {secret} on a card and kept it at home, number {n}.") })
             .to_string()
     };
@@ -46,7 +46,7 @@ fn place() -> Place {
             "data": { "kind": "crm.called", "data": {
                 "n": n,
                 "caller": { "$data_subject": ALICE, "value": format!("{ALICE_SECRET} {n}") },
-                "agent": { "$data_subject": "bob@canary.example", "value": format!("{BOB_SECRET} {n}") },
+                "agent": { "$data_subject": "bob of wombat road", "value": format!("{BOB_SECRET} {n}") },
             } },
         })
         .to_string()
@@ -78,8 +78,8 @@ fn nothing_of_an_erased_person_is_left_in_any_file_and_the_others_keep_theirs() 
     assert!(!files_with(&place.data(), ALICE_SECRET).is_empty(), "documents are stored in shards");
 
     let planned = place.json(&["erase", "--data-subject", ALICE, "--plan"]);
-    assert_eq!(planned["documents"].as_array().unwrap().len(), 6, "{planned}");
-    assert!(planned["positions"].as_array().unwrap().len() >= 3006, "{planned}");
+    assert_eq!(planned["documents"].as_array().unwrap().len(), 6, "{}", planned["documents"]);
+    assert_eq!(planned["positions"].as_array().unwrap().len(), 3006);
     let held = ["hold", "place", "h1", "--scope", "stream:calls", "--reason", "a court asked"];
     place.cairn(&held).ok();
     let erase = ["erase", "--data-subject", ALICE, "--basis", "GDPR Art. 17", "--request", "r-1", "--receipt", "receipt"];
@@ -104,16 +104,31 @@ fn nothing_of_an_erased_person_is_left_in_any_file_and_the_others_keep_theirs() 
     place.cairn(&["verify", "receipt"]).ok();
     // The same request again changes nothing more.
     place.json(&erase);
-    place.cairn(&["erase", "--data-subject", "nobody@canary.example", "--basis", "x"]).refuses(4, &["named by no event"]);
+    place.cairn(&["erase", "--data-subject", "nobody of nowhere", "--basis", "x"]).refuses(4, &["named by no event"]);
 
-    // The backup forgets at its next run; before that, its copies of artifacts are what a restore erases again.
+    // A backup forgets at its next run. One from before, with its vault, is erased again before it answers.
+    std::fs::create_dir(place.path("old")).unwrap();
+    copy(&place.path("backup"), &place.path("old/backup"));
+    place.cairn(&["backup", "backup"]).ok();
+    assert_eq!(files_with(&place.path("backup"), ALICE_SECRET), [] as [PathBuf; 0], "the backup's next run");
     let register = place.data().join("register");
     let restored = place.path("restored");
     let (register, to) = (register.to_str().unwrap(), restored.to_str().unwrap());
-    place.cairn(&["restore", "backup", "--to", to, "--vault", "vault-backup", "--register", register]).ok();
+    place.cairn(&["restore", "old/backup", "--to", to, "--vault", "vault-backup", "--register", register]).ok();
     assert_eq!(files_with(&restored, ALICE_SECRET), [] as [PathBuf; 0], "after a restore");
-    let events = place.cairn(&["--data", to, "--json", "log", "--type", "cairn.custom.recorded.v1"]).ok().out;
+    std::fs::rename(place.data(), place.path("before")).unwrap();
+    std::fs::rename(&restored, place.data()).unwrap();
+    let events = place.cairn(&["--json", "log", "--type", "cairn.custom.recorded.v1"]).ok().out;
     assert!(!events.contains(ALICE_SECRET) && events.contains(BOB_SECRET), "the vault's backup is erased again");
-    place.cairn(&["backup", "backup"]).ok();
-    assert_eq!(files_with(&place.path("backup"), ALICE_SECRET), [] as [PathBuf; 0], "the backup's next run");
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let target = to.join(entry.path().strip_prefix(from).unwrap());
+        match entry.file_type().is_dir() {
+            true => std::fs::create_dir(target).unwrap(),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
 }
