@@ -71,6 +71,7 @@ fn write(dir: &Path) {
         random: Arc::new(Counting(AtomicU64::new(0))),
         checkpoint_delay: Duration::from_secs(3600),
         segment_bytes_max: 20_000,
+        reserve_bytes: 0,
         ..Options::default()
     };
     let tenant = TenantId::default();
