@@ -1,6 +1,5 @@
 //! What is about people is taken out of every type of event without a trace, and comes back byte for byte.
 
-#[path = "samples.rs"]
 mod samples;
 
 use cairn_schemas::events::custom::CustomRecorded;

@@ -3,8 +3,9 @@
 use super::{Outcome, done, print_json};
 use crate::{Globals, exit};
 use anyhow::Context as _;
-use cairn_ledger::{Appended, Ledger, Options};
+use cairn_ledger::{Appended, Error as LedgerError, Ledger, Options};
 use cairn_schemas::{BATCH_BYTES_MAX, NewEvent, TenantId};
+use std::collections::BTreeSet;
 use std::io::{BufRead, Read};
 
 /// Lines to one append: each batch is whole or absent.
@@ -39,7 +40,7 @@ pub(crate) fn run(globals: &Globals, _: &Args) -> Outcome {
             bytes += line.len();
         }
         if !batch.is_empty() && (ended || batch.len() == BATCH_LINES || bytes > BATCH_BYTES_MAX / 2) {
-            let appended = ledger.append(&tenant, std::mem::take(&mut batch));
+            let appended = append_new(&ledger, &tenant, std::mem::take(&mut batch), &mut total);
             let appended = appended.with_context(|| total.so_far(&format!("the batch ending at line {lines}")))?;
             total.add(&appended);
             bytes = 0;
@@ -54,6 +55,25 @@ pub(crate) fn run(globals: &Globals, _: &Args) -> Outcome {
         say!("{} appended, {} were there already; last position {}", total.appended, total.repeated, total.last);
     }
     done()
+}
+
+/// Lines are no batch of the sender's: where some were recorded before, the others are recorded all the same.
+fn append_new(
+    ledger: &Ledger,
+    tenant: &TenantId,
+    mut batch: Vec<NewEvent>,
+    total: &mut Totals,
+) -> Result<Vec<Appended>, LedgerError> {
+    match ledger.append(tenant, batch.clone()) {
+        Err(LedgerError::PartlyRepeated { repeated, .. }) => {
+            let known: BTreeSet<usize> = repeated.iter().map(|(index, _)| *index).collect();
+            total.repeated += known.len() as u64;
+            let mut index = 0..;
+            batch.retain(|_| !index.next().is_some_and(|index| known.contains(&index)));
+            ledger.append(tenant, batch)
+        }
+        other => other,
+    }
 }
 
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! What is about people: sealed in every stored byte, there for readers, gone once the key is destroyed.
 
-#[path = "../../../schemas/tests/samples.rs"]
+#[path = "../../../schemas/tests/samples/mod.rs"]
 mod samples;
 
 use crate::common::*;
