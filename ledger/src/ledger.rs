@@ -351,6 +351,15 @@ impl Ledger {
         self.0.reserve.as_ref().is_none_or(|reserve| reserve.has_room_for_derived(0))
     }
 
+    /// Does what must go on when the disk is full, such as an erasure: where there is no room, the reserve is given up and
+    /// it is done again from the start.
+    pub fn with_reserve<T>(&self, mut act: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        match &self.0.reserve {
+            Some(reserve) => reserve.with(act),
+            None => act(),
+        }
+    }
+
     /// Replaces the note that others see who find the ledger locked, such as the address of its server.
     pub fn set_note(&self, note: &str) -> Result<(), Error> {
         match &self.0.lock {

@@ -76,8 +76,9 @@ impl Ledger {
         let artifacts: Vec<_> = redaction.artifacts.iter().filter(|digest| stored.contains(digest)).copied().collect();
         let units =
             pages(log.verifier.origin(), &redaction.request, &redaction.basis, &plan.replacements, &artifacts, keys);
-        register.add(&units.iter().cloned().map(Line::Redact).collect::<Vec<_>>())?;
-        let events = self.carry_out(&log, &mut register, &units, &units, true)?;
+        let begun: Vec<_> = units.iter().cloned().map(Line::Redact).collect();
+        self.with_reserve(|| register.add(&begun))?;
+        let events = self.with_reserve(|| self.carry_out(&log, &mut register, &units, &units, true))?;
         let positions = plan.replacements.iter().filter_map(|put| Position::new(put.position)).collect();
         Ok(Redacted { positions, events, already: plan.already, kept: plan.kept, artifacts })
     }
@@ -118,7 +119,9 @@ impl Ledger {
             request: request(),
             artifacts: digests.iter().map(|digest| keys.artifact(digest)).collect(),
         });
-        self.register(tenant, keys)?.add(&of_keys.chain(of_artifacts).collect::<Vec<_>>())
+        let lines: Vec<_> = of_keys.chain(of_artifacts).collect();
+        let mut register = self.register(tenant, keys)?;
+        self.with_reserve(|| register.add(&lines))
     }
 
     /// Says of a log that continues another, and came with that one's replacements, that they are authorised.

@@ -11,6 +11,10 @@ pub(crate) trait Events: Send + Sync {
     fn head(&self) -> Option<Position>;
     /// At most `count_max` events from `from` on, at least one unless `from` is past the head.
     fn read(&self, from: Position, count_max: usize) -> Result<Vec<Recorded>, Error>;
+    /// Whether the disk has room for what can be derived again. Events come first.
+    fn has_room(&self) -> bool {
+        true
+    }
     /// Waits until the head is past `head`, at most `timeout`.
     fn wait_past(&self, head: Option<Position>, timeout: Duration) -> Option<Position>;
 }
@@ -27,6 +31,9 @@ impl Events for Log {
     }
     fn read(&self, from: Position, count_max: usize) -> Result<Vec<Recorded>, Error> {
         Ok(self.ledger.read(&self.tenant, from, count_max)?)
+    }
+    fn has_room(&self) -> bool {
+        self.ledger.has_room_for_derived()
     }
     fn wait_past(&self, head: Option<Position>, timeout: Duration) -> Option<Position> {
         self.ledger.wait_past(&self.tenant, head, timeout)

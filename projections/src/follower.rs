@@ -172,12 +172,16 @@ impl Follower {
             if self.events.wait_past(reached, WAIT_MAX) <= reached {
                 continue;
             }
-            if let Err(error) = self.catch_up() {
+            if !self.events.has_room() {
+                tracing::warn!("the disk is nearly full: projections wait for room, events are still recorded");
+            } else if let Err(error) = self.catch_up() {
                 tracing::error!(%error, "a projection does not follow");
-                let rest = Instant::now();
-                while rest.elapsed() < REST && !stop.load(Ordering::Relaxed) {
-                    std::thread::sleep(WAIT_MAX);
-                }
+            } else {
+                continue;
+            }
+            let rest = Instant::now();
+            while rest.elapsed() < REST && !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(WAIT_MAX);
             }
         }
     }

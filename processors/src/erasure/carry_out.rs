@@ -106,7 +106,8 @@ fn recorded_of(ctx: &Context, request: &str) -> Result<RecordedErasure, Error> {
 
 /// Records an event; one that an earlier call recorded, with whatever figures it had then, stands.
 fn append(ctx: &Context, id: &str, event: impl Into<Event>) -> Result<Position, Error> {
-    match ctx.ledger().append(ctx.tenant(), vec![NewEvent::new(SOURCE, id, event)]) {
+    let event = NewEvent::new(SOURCE, id, event);
+    match ctx.ledger().with_reserve(|| ctx.ledger().append(ctx.tenant(), vec![event.clone()])) {
         Ok(appended) => Ok(appended[0].position),
         Err(LedgerError::Conflict { position, .. }) if !id.ends_with("/requested") => Ok(position),
         Err(LedgerError::Conflict { .. }) => Err(Error::refused(
