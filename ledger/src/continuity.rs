@@ -70,7 +70,7 @@ impl Continuity {
 
     /// Leaves the tree out, and with it what was promised of its root.
     pub(crate) fn chain_alone(self) -> Self {
-        Self { chain_alone: true, promised: None, ..self }
+        Self { chain_alone: true, promised: Vec::new(), ..self }
     }
 
     /// The edge of the tree; `None` where it was left out.

@@ -63,7 +63,8 @@ fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
         let bytes = std::fs::read(path).unwrap();
         [text.as_bytes(), hex.as_bytes()].iter().any(|text| memchr::memmem::find(&bytes, text).is_some())
     };
-    let files = walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.unwrap()).filter(|e| e.file_type().is_file());
+    let files =
+        walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.unwrap()).filter(|e| e.file_type().is_file());
     files.map(|entry| entry.path().to_owned()).filter(holds).collect()
 }
 
@@ -82,7 +83,8 @@ fn nothing_of_an_erased_person_is_left_in_any_file_and_the_others_keep_theirs() 
     assert_eq!(planned["positions"].as_array().unwrap().len(), 3006);
     let held = ["hold", "place", "h1", "--scope", "stream:calls", "--reason", "a court asked"];
     place.cairn(&held).ok();
-    let erase = ["erase", "--data-subject", ALICE, "--basis", "GDPR Art. 17", "--request", "r-1", "--receipt", "receipt"];
+    let erase =
+        ["erase", "--data-subject", ALICE, "--basis", "GDPR Art. 17", "--request", "r-1", "--receipt", "receipt"];
     place.cairn(&erase).refuses(4, &["legal hold `h1`", "lift"]);
     place.cairn(&["hold", "lift", "h1", "--reason", "settled"]).ok();
     let erased = place.json(&erase);
@@ -91,7 +93,11 @@ fn nothing_of_an_erased_person_is_left_in_any_file_and_the_others_keep_theirs() 
 
     for folder in [place.data(), place.path("bundle"), place.path("layout")] {
         for text in [ALICE, ALICE_SECRET] {
-            assert_eq!(folder.exists().then(|| files_with(&folder, text)).unwrap_or_default(), [] as [PathBuf; 0], "{text}");
+            assert_eq!(
+                folder.exists().then(|| files_with(&folder, text)).unwrap_or_default(),
+                [] as [PathBuf; 0],
+                "{text}"
+            );
         }
     }
     assert!(!files_with(&place.data(), BOB_SECRET).is_empty(), "the others' rows go on");

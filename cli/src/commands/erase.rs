@@ -46,7 +46,8 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         return done();
     }
     let erased = erasure::erase(&context, &request)?;
-    let path = args.receipt.clone().unwrap_or_else(|| format!("erasure-{}.receipt", file_name(&request.request)).into());
+    let path =
+        args.receipt.clone().unwrap_or_else(|| format!("erasure-{}.receipt", file_name(&request.request)).into());
     std::fs::write(&path, &erased.receipt).with_context(|| format!("writing the receipt to {}", path.display()))?;
     if globals.json {
         let mut told = serde_json::to_value(&erased)?;
@@ -77,7 +78,11 @@ fn file_name(request: &str) -> String {
 
 fn show(plan: &ErasurePlan, were: &str) {
     let of = |fate| plan.artifacts.iter().filter(|planned| planned.fate == fate).count();
-    say!("  {} keys {were} destroyed; {} events hold fields that were sealed under them", plan.keys.len(), plan.positions.len());
+    say!(
+        "  {} keys {were} destroyed; {} events hold fields that were sealed under them",
+        plan.keys.len(),
+        plan.positions.len()
+    );
     say!(
         "  {} documents: {} artifacts {were} rewritten without them, {} {were} destroyed",
         plan.documents.len(),

@@ -21,7 +21,8 @@ pub(crate) fn verify(globals: &Globals, file: &Path, key: Option<&str>, since: O
 /// A receipt of an erasure, or another text that a log's key signed.
 fn statement(globals: &Globals, file: &Path, text: &str, key: Option<&str>) -> Outcome {
     // The signature's line names the log.
-    let signer = text.lines().rev().find_map(|line| line.strip_prefix("\u{2014} ")?.split(' ').next()).unwrap_or_default();
+    let signer =
+        text.lines().rev().find_map(|line| line.strip_prefix("\u{2014} ")?.split(' ').next()).unwrap_or_default();
     let (key, whose) = trusted(globals, signer, key)?;
     let body = cairn_ledger::verify_statement(text, &key)
         .map_err(|expected| exit::wrong_input(format!("{} lacks {expected}", file.display())))?;

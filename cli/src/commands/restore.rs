@@ -74,7 +74,8 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
 fn print(args: &Args, report: &RestoreReport) {
     say!("restored {} of {} to {}", report.origin, report.taken, args.to.display());
     for log in &report.verified.logs {
-        say!("  log {}: {} events, root {}", log.log, log.events, log.root);
+        let root = log.root.map(|root| root.to_string()).unwrap_or_default();
+        say!("  log {}: {} events, root {root}", log.log, log.events);
     }
     say!("  {} files, {} bytes; every byte was verified", report.files, report.bytes);
     let erased = &report.erased;

@@ -1,9 +1,9 @@
 //! Does what a plan says, in an order that a crash at any point can be taken up from.
 
+use super::ErasureRequest;
 use super::plan::{ArtifactFate, ErasurePlan, digests_of, plan};
 use super::receipt::{self, Receipt};
 use super::rewrite::{Finder, Rewritten, drop_shared, without_documents, without_texts};
-use super::ErasureRequest;
 use crate::{Context, Error, history, managed};
 use cairn_ledger::{Error as LedgerError, Redaction, Selection};
 use cairn_schemas::events::dataset::VersionWithdrawn;
@@ -227,8 +227,7 @@ fn redact_mentions(ctx: &Context, request: &ErasureRequest) -> Result<Vec<Positi
     }
     let ranges = found.iter().map(|position| position.get()..=position.get()).collect();
     let (id, basis) = (request.request.clone(), request.basis.clone());
-    let redaction =
-        Redaction { selection: Selection::Positions(ranges), request: id, basis, artifacts: Vec::new() };
+    let redaction = Redaction { selection: Selection::Positions(ranges), request: id, basis, artifacts: Vec::new() };
     Ok(ctx.ledger().redact(ctx.tenant(), &redaction)?.positions)
 }
 

@@ -117,7 +117,8 @@ fn check_holds(holds: &[Hold], recorded: &Recorded, plan: &ErasurePlan) -> Resul
 }
 
 fn take_document(ctx: &Context, document: &Ref, documents: &mut BTreeSet<Ref>) -> Result<(), Error> {
-    let known = matches!(document, Ref::Doc(_)) && !ctx.projections().lineage().walk(document, Direction::Up, 1, 2)?.nodes.is_empty();
+    let known = matches!(document, Ref::Doc(_))
+        && !ctx.projections().lineage().walk(document, Direction::Up, 1, 2)?.nodes.is_empty();
     if !known {
         return Err(Error::UnknownRef {
             kind: "document",

@@ -92,7 +92,8 @@ fn collect_texts(row: &Value, texts: &mut BTreeSet<String>) {
         Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
         Value::Object(members) => {
             // Where a row comes from and under which licence says nothing of its own.
-            let telling = ["text", "instruction", "input", "output", "fields", "prompt", "answer", "expected", "reference"];
+            let telling =
+                ["text", "instruction", "input", "output", "fields", "prompt", "answer", "expected", "reference"];
             let of_row = members.iter().filter(|(name, _)| telling.contains(&name.as_str()));
             of_row.for_each(|(_, value)| collect_all(value, texts));
         }
