@@ -490,6 +490,9 @@ impl Inner {
             random: &*options.random,
         };
         let batch = prepare(batch, &preparing)?;
+        if let Some(reserve) = &self.reserve {
+            reserve.check_not_given_up(batch.bytes() as u64)?;
+        }
         let (bytes, room) = (batch.bytes(), &self.shared.room);
         let has_room = match room_by {
             None => room.try_take(bytes),

@@ -1,12 +1,15 @@
 //! Room on the disk kept for what must go on when it is full: recovery, sealing and erasure. It is a file of allocated
-//! blocks, removed when the room is needed and put back when there is some.
+//! blocks, emptied when the room is needed and filled again when there is some. While it is empty, ordinary appends are
+//! refused: what it gave up is for those that must go on.
 
 use crate::error::Error;
 use crate::storage::{Access, Storage, full_or, is_full, parent};
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The reserve of one ledger.
 pub(crate) struct Reserve {
@@ -15,50 +18,86 @@ pub(crate) struct Reserve {
     bytes: u64,
     /// Whether the file stands at its full length. Held while that changes.
     is_held: Mutex<bool>,
+    /// Whether it was held once and its room is being used.
+    is_given_up: AtomicBool,
+}
+
+thread_local! {
+    /// Whether this thread does what may use the reserve.
+    static WITHIN: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Reserve {
     /// The reserve of a ledger that this process has locked. Takes its room, if there is some.
     pub(crate) fn open(disk: Arc<dyn Storage>, path: PathBuf, bytes: u64) -> Self {
-        let reserve = Self { disk, path, bytes, is_held: Mutex::new(false) };
+        let is_given_up = bytes > 0 && disk.open(&path).and_then(|file| file.bytes()).is_ok_and(|held| held < bytes);
+        let is_given_up = AtomicBool::new(is_given_up);
+        let reserve = Self { disk, path, bytes, is_held: Mutex::new(false), is_given_up };
         reserve.retake();
         reserve
     }
 
-    /// Gives the room up for whoever opens a ledger on a full disk; `false` if none was held.
+    /// Gives the room up for whoever opens a ledger on a full disk; `false` if none was held. The empty file stays and
+    /// says so.
     pub(crate) fn release_at(disk: &dyn Storage, path: &Path) -> Result<bool, Error> {
-        match disk.remove(path) {
-            Ok(()) => {}
+        let file = match disk.open_writable(path) {
+            Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(Error::io("removing", path)(e)),
+            Err(e) => return Err(Error::io("opening", path)(e)),
+        };
+        if file.bytes().map_err(Error::io("measuring", path))? == 0 {
+            return Ok(false);
         }
-        tracing::warn!(file = %path.display(), "the disk is full: the room kept in reserve is being used");
-        disk.sync_dir(parent(path)).map_err(Error::io("syncing the folder of", path))?;
+        tracing::warn!(
+            file = %path.display(),
+            "the disk is full: the room kept in reserve is being used, and events are refused until there is room again"
+        );
+        file.set_bytes(0).and_then(|()| file.sync()).map_err(Error::io("emptying", path))?;
         Ok(true)
+    }
+
+    /// [`Error::DiskFull`] while the room is given up: what is left of it is not for ordinary appends.
+    pub(crate) fn check_not_given_up(&self, bytes: u64) -> Result<(), Error> {
+        if !self.is_given_up.load(Ordering::Acquire) || WITHIN.get() {
+            return Ok(());
+        }
+        self.retake();
+        match self.is_given_up.load(Ordering::Acquire) {
+            true => Err(Error::DiskFull { bytes, path: self.path.clone() }),
+            false => Ok(()),
+        }
     }
 
     /// Does what may use the reserve: where the disk is full, gives the room up and does it again from the start.
     pub(crate) fn with<T>(&self, mut act: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-        match act() {
-            Err(e) if e.is_full() && self.release()? => act(),
+        let was_within = WITHIN.replace(true);
+        let done = match act() {
+            Err(e) if e.is_full() => self.release().and_then(|released| if released { act() } else { Err(e) }),
             other => other,
-        }
+        };
+        WITHIN.set(was_within);
+        done
     }
 
     fn release(&self) -> Result<bool, Error> {
         let mut is_held = self.is_held.lock();
         *is_held = false;
-        Self::release_at(&*self.disk, &self.path)
+        let released = Self::release_at(&*self.disk, &self.path)?;
+        self.is_given_up.fetch_or(released, Ordering::AcqRel);
+        Ok(released)
     }
 
-    /// Takes the room again if it was given up and there is twice as much: what appends, they may still append.
+    /// Takes the room if there is twice as much, or, where it was given up, somewhat more: what appends, they may append.
     pub(crate) fn retake(&self) {
         let mut is_held = self.is_held.lock();
         if self.bytes == 0 || *is_held {
             return;
         }
         match self.take() {
-            Ok(taken) => *is_held = taken,
+            Ok(taken) => {
+                *is_held = taken;
+                self.is_given_up.fetch_and(!taken, Ordering::AcqRel);
+            }
             // Nothing is lost but the reserve; whoever needs room next tries again.
             Err(e) => tracing::warn!(error = %e, "no room could be put in reserve"),
         }
@@ -75,7 +114,8 @@ impl Reserve {
         {
             return Ok(true);
         }
-        if self.free_bytes()? < 2 * self.bytes {
+        let spare = if self.is_given_up.load(Ordering::Acquire) { self.bytes / 8 } else { self.bytes };
+        if self.free_bytes()? < self.bytes + spare {
             return Ok(false);
         }
         let file = match opened {
@@ -139,9 +179,10 @@ mod tests {
             if tries == 1 { Err(full()) } else { Ok(held()) }
         });
         assert!(!done.unwrap(), "the room was there to be used");
+        assert!(reserve.is_given_up.load(Ordering::Acquire), "and appends stop");
         assert!(reserve.with(|| Err::<(), _>(full())).unwrap_err().is_full(), "there is no second reserve");
-        reserve.retake();
-        assert!(held());
+        reserve.check_not_given_up(1).unwrap();
+        assert!(held(), "there was room again");
         assert!(Reserve::release_at(&FileSystem, &path).unwrap() && !Reserve::release_at(&FileSystem, &path).unwrap());
     }
 }

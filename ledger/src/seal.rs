@@ -9,6 +9,7 @@ use crate::reserve::Reserve;
 use crate::segment::frames::FramesFile;
 use crate::segment::writer::{SegmentStart, SegmentWriter};
 use crate::segment::{Files, SealedSlot};
+use crate::storage::temporary;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -30,6 +31,13 @@ pub(crate) fn seal_alone(log: &Log) -> Result<(), Error> {
     seal_full(log)
 }
 
+/// What a seal had written when it ran out of room is room again. What cannot be removed, the next seal replaces.
+fn remove_unfinished(log: &Log, first: u64) {
+    for part in [SegmentPart::Entries, SegmentPart::Payloads { generation: 0 }] {
+        let _ = log.files.disk.remove(&temporary(&log.files.layout.segment(first, part)));
+    }
+}
+
 /// Seals every frames file of a log but the last, which is being appended to. The caller holds `sealing`.
 pub(crate) fn seal_full(log: &Log) -> Result<(), Error> {
     let segments = log.view.read().segments.clone();
@@ -39,7 +47,7 @@ pub(crate) fn seal_full(log: &Log) -> Result<(), Error> {
         if let LiveSegment::Frames { file, start, .. } = &**segment {
             // Where a segment is sealed, opening finds its run and need not read it.
             shelf.publish(file.first)?;
-            let sealed = seal(log, file, start, next)?;
+            let sealed = seal(log, file, start, next).inspect_err(|_| remove_unfinished(log, file.first))?;
             let size = sealed.open()?.entries.footer.after() - 1;
             replace(log, file.first, sealed)?;
             log.store_nodes(size);

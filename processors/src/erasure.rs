@@ -10,9 +10,19 @@ mod receipt;
 mod rewrite;
 
 pub use carry_out::{Erased, erase};
-pub use plan::{ArtifactFate, ErasurePlan, PlannedArtifact, plan};
+pub use plan::{ArtifactFate, ErasurePlan, PlannedArtifact};
 
+use crate::{Context, Error};
 use cairn_schemas::Ref;
+
+/// What an erasure would do; changes nothing.
+pub fn preview(ctx: &Context, request: &ErasureRequest) -> Result<ErasurePlan, Error> {
+    let plan = plan::plan(ctx, request)?;
+    match plan.keys.is_empty() && plan.documents.is_empty() {
+        true => Err(carry_out::nobody(request)),
+        false => Ok(plan),
+    }
+}
 
 /// What is asked for.
 #[derive(Clone, Debug)]

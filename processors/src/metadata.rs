@@ -120,6 +120,11 @@ pub fn assemble(
 ///
 /// The first name can mean nothing else, so that a value that does not fit is wrong; under another (`date`, `source`) it
 /// is something else and passed over.
+/// The author that a record names.
+pub(crate) fn author_of(fields: &Map<String, Value>) -> Option<String> {
+    given(fields, &AUTHOR_NAMES, plain_text)?.ok().map(|author| author.trim().to_owned())
+}
+
 fn given<T>(
     fields: &Map<String, Value>,
     names: &[&str],

@@ -40,8 +40,9 @@ impl Home {
     /// The store in use; `None` where there is none of this version that can be opened.
     pub(crate) fn live(&self, projection: &Projection) -> Result<Option<Room>, Error> {
         let pointer = self.pointer(projection);
-        let name = match fs::read_to_string(&pointer) {
-            Ok(text) => text.trim().to_owned(),
+        let name = match fs::read(&pointer) {
+            // A pointer that was damaged names no store, and a new one is built.
+            Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io("reading", &pointer, e)),
         };

@@ -109,7 +109,10 @@ fn nothing_of_an_erased_person_is_left_in_any_file_and_the_others_keep_theirs() 
     place.cairn(&["verify", proof.to_str().unwrap()]).ok();
     place.cairn(&["verify", "receipt"]).ok();
     // The same request again changes nothing more.
-    place.json(&erase);
+    let again = place.json(&erase);
+    assert_eq!((&again["plan"]["keys"], &again["events"]), (&erased["plan"]["keys"], &erased["events"]));
+    assert!(again["receipt"].as_str().unwrap().contains("\"events_with_sealed_fields\": 3006"), "{again}");
+    place.cairn(&["erase", "--data-subject", "nobody of nowhere", "--plan"]).refuses(4, &["named by no event"]);
     place.cairn(&["erase", "--data-subject", "nobody of nowhere", "--basis", "x"]).refuses(4, &["named by no event"]);
 
     // A backup forgets at its next run. One from before, with its vault, is erased again before it answers.

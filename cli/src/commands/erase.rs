@@ -38,7 +38,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         documents: args.document.clone(),
     };
     if args.plan {
-        let plan = erasure::plan(&context, &request)?;
+        let plan = erasure::preview(&context, &request)?;
         match globals.json {
             true => print_json(&serde_json::to_value(&plan)?),
             false => show(&plan, "would be"),
@@ -77,6 +77,9 @@ fn file_name(request: &str) -> String {
 }
 
 fn show(plan: &ErasurePlan, were: &str) {
+    if let Some(digest) = plan.data_subject {
+        say!("  events call this person {digest}");
+    }
     let of = |fate| plan.artifacts.iter().filter(|planned| planned.fate == fate).count();
     say!(
         "  {} keys {were} destroyed; {} events hold fields that were sealed under them",

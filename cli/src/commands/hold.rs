@@ -11,7 +11,7 @@ pub(crate) enum Args {
     Place {
         /// The hold's own id, by which it is lifted.
         hold: String,
-        /// What it covers: tenant, project:<name> or stream:<name>.
+        /// What it covers: tenant, project:<name>, stream:<name> or data-subject:<digest>.
         #[arg(long, default_value = "tenant")]
         scope: String,
         #[arg(long, default_value = "")]
@@ -32,9 +32,10 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     match args {
         Args::Show => {}
         Args::Place { hold, scope, reason } => {
-            if scope != "tenant" && !scope.split_once(':').is_some_and(|(of, _)| of == "project" || of == "stream") {
+            if !is_scope(scope) {
                 return Err(exit::wrong_input(format!(
-                    "`{scope}` is no scope; write tenant, project:<name> or stream:<name>"
+                    "`{scope}` is no scope; write tenant, project:<name>, stream:<name> or data-subject:<digest>, the digest \
+                     as `cairn erase --plan` shows it"
                 )));
             }
             let placed = LegalHoldPlaced { hold: hold.clone(), scope: scope.clone(), reason: reason.clone() };
@@ -62,4 +63,13 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         say!("no hold is in force");
     }
     done()
+}
+
+fn is_scope(scope: &str) -> bool {
+    match scope.split_once(':') {
+        None => scope == "tenant",
+        Some(("project" | "stream", name)) => !name.is_empty(),
+        Some(("data-subject", digest)) => digest.parse::<cairn_schemas::Blake3>().is_ok(),
+        Some(_) => false,
+    }
 }

@@ -5,7 +5,7 @@ use crate::render::progress;
 use crate::{Globals, exit};
 use cairn_ledger::{Ledger, Redacted, Redaction, Retention, Selection};
 use cairn_schemas::events::governance::PolicyChanged;
-use cairn_schemas::{Clock, NewEvent, Position, RawJson, SystemClock, TenantId};
+use cairn_schemas::{Clock, NewEvent, Position, RawJson, RunId, SystemClock, TenantId};
 use std::ops::RangeInclusive;
 
 #[derive(clap::Args)]
@@ -23,9 +23,9 @@ pub(crate) struct Args {
     /// Why it may be done. Kept for ever; name nobody.
     #[arg(long, value_name = "TEXT")]
     basis: String,
-    /// The request's own id; the same id finishes what was cut short. Kept for ever; name nobody.
+    /// The request's own id, drawn where none is given. Kept for ever; name nobody.
     #[arg(long, value_name = "ID")]
-    request: String,
+    request: Option<String>,
     /// Destroy this artifact too; may be repeated.
     #[arg(long = "artifact", value_name = "BLAKE3")]
     artifacts: Vec<cairn_schemas::Blake3>,
@@ -47,7 +47,11 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         (_, Some(stream)) => Selection::Stream(stream.clone()),
         _ => Selection::OlderThan(ledger.retention(&tenant)?.older_than(SystemClock.now())),
     };
-    let (request, basis, artifacts) = (args.request.clone(), args.basis.clone(), args.artifacts.clone());
+    let (request, basis, artifacts) = (
+        args.request.clone().unwrap_or_else(|| RunId::generate().to_string()),
+        args.basis.clone(),
+        args.artifacts.clone(),
+    );
     let redacted = ledger.redact(&tenant, &Redaction { selection, request, basis, artifacts })?;
     if !redacted.positions.is_empty() || redacted.already > 0 {
         // What they took from the payloads is still in them; and perhaps was when an earlier call was cut short.

@@ -9,11 +9,13 @@ use cairn_ledger::{Error as LedgerError, Redaction, Selection};
 use cairn_schemas::events::dataset::VersionWithdrawn;
 use cairn_schemas::events::governance::{ErasureRequested, SubjectErased};
 use cairn_schemas::events::job::{JobCompleted, JobStarted};
-use cairn_schemas::{Blake3, Event, NewEvent, Position, RawJson, Ref, RunId};
-use std::collections::{BTreeSet, HashSet};
+use cairn_schemas::{Blake3, Event, KeyId, NewEvent, Position, RawJson, Ref, RunId};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Instant;
 
 const SOURCE: &str = "cairn://processors/erasure";
+/// Kind of the job that stores what stays of artifacts.
+const JOB_KIND: &str = "erase";
 /// A shorter name stands in too many words to look for it.
 const NAME_BYTES_MIN: usize = 5;
 /// Refs of one list that one event holds.
@@ -39,28 +41,22 @@ pub struct Erased {
 /// Erases a data subject. Once this returns, nothing in this ledger's directory gives their data back.
 pub fn erase(ctx: &Context, request: &ErasureRequest) -> Result<Erased, Error> {
     let (ledger, tenant) = (ctx.ledger(), ctx.tenant());
-    let plan = plan(ctx, request)?;
-    let recorded = recorded_of(ctx, &request.request)?;
+    let mut plan = plan(ctx, request)?;
+    let before = recorded_of(ctx, &request.request)?;
     let data_subject = ledger.data_subject(tenant, &request.data_subject)?;
-    if plan.keys.is_empty() && plan.documents.is_empty() && recorded.erased.is_empty() {
-        return Err(Error::refused(
-            format!("data subject `{}`", request.data_subject),
-            "is named by no event of this ledger; write it exactly as the events do, or name documents by `--document`",
-        ));
-    }
+    check_known(request, &plan, &before)?;
     let asked = ErasureRequested { request: request.request.clone(), data_subject, basis: request.basis.clone() };
     append(ctx, &format!("{}/requested", request.request), asked)?;
     let keys: Vec<String> = plan.keys.iter().map(ToString::to_string).collect();
     ledger.register_destroyed(tenant, &request.request, &keys, &[])?;
-    let rewritten = rewrite(ctx, &request.request, &plan)?;
+    rewrite(ctx, &request.request, &plan)?;
     destroy_artifacts(ctx, request, &plan)?;
-    let destroyed = recorded_of(ctx, &request.request)?.artifacts;
-    let mut events = recorded.erased;
-    if events.is_empty() || !plan.keys.is_empty() {
-        events = record_erased(ctx, request, &plan, data_subject, keys, destroyed)?;
+    if before.positions.is_empty() {
+        let destroyed = recorded_of(ctx, &request.request)?.artifacts;
+        record_erased(ctx, request, &plan, data_subject, keys, destroyed)?;
     }
     ledger.destroy_person(tenant, &request.data_subject)?;
-    let mentions = redact_mentions(ctx, request)?;
+    redact_mentions(ctx, request)?;
     for dataset in &plan.datasets {
         let reason = format!("erasure request {}: rows were removed", request.request);
         let withdrawn = VersionWithdrawn { dataset: dataset.clone(), reason };
@@ -69,35 +65,77 @@ pub fn erase(ctx: &Context, request: &ErasureRequest) -> Result<Erased, Error> {
     let folders_removed = managed::remove(ctx, &plan.exports, &plan.datasets)?;
     // Built anew from what the log still gives; the stores that hold what it gave before are deleted.
     ctx.projections().rebuild(&[], &mut |_, _, _| {})?;
-    let receipt = receipt::issue(
-        ctx,
-        Receipt {
-            request,
-            plan: &plan,
-            data_subject,
-            rewritten: &rewritten,
-            events: &events,
-            mentions: &mentions,
-            folders: &folders_removed,
-        },
-    )?;
+    // What this request ever did, also in a call that was cut short: a receipt says all of it.
+    let recorded = recorded_of(ctx, &request.request)?;
+    plan.keys = recorded.keys.clone();
+    plan.documents.extend(recorded.documents.iter().cloned());
+    plan.models
+        .extend(recorded.models.iter().filter(|model| !plan.models.contains(model)).cloned().collect::<Vec<_>>());
+    let folders = &folders_removed;
+    let receipt = receipt::issue(ctx, &Receipt { request, plan: &plan, data_subject, recorded: &recorded, folders })?;
+    let Recorded { rewritten, positions: events, mentions, .. } = recorded;
     Ok(Erased { request: request.request.clone(), plan, rewritten, events, mentions, folders_removed, receipt })
 }
 
-/// What an earlier call of the same request recorded.
-#[derive(Default)]
-struct RecordedErasure {
-    erased: Vec<Position>,
-    /// Artifacts that were destroyed.
-    artifacts: Vec<Ref>,
+/// Refuses a person of whom nothing is known, and a request that was finished and finds more.
+fn check_known(request: &ErasureRequest, plan: &ErasurePlan, before: &Recorded) -> Result<(), Error> {
+    if plan.keys.is_empty() && plan.documents.is_empty() && before.positions.is_empty() {
+        return Err(nobody(request));
+    }
+    if !before.positions.is_empty() && plan.keys.iter().any(|key| !before.keys.contains(key)) {
+        return Err(Error::refused(
+            format!("request `{}`", request.request),
+            "is finished, and there are newer events about the person; erase them under a request id of their own",
+        ));
+    }
+    Ok(())
 }
 
-fn recorded_of(ctx: &Context, request: &str) -> Result<RecordedErasure, Error> {
-    let mut found = RecordedErasure::default();
+pub(super) fn nobody(request: &ErasureRequest) -> Error {
+    Error::refused(
+        format!("data subject `{}`", request.data_subject),
+        "is named by no event of this ledger; write it exactly as the events do, or name documents by `--document`",
+    )
+}
+
+/// What a request recorded, in all its calls.
+#[derive(Default)]
+pub(super) struct Recorded {
+    /// Where it is said that the person was erased.
+    pub(super) positions: Vec<Position>,
+    pub(super) keys: Vec<KeyId>,
+    /// Events that held sealed fields.
+    pub(super) events: u64,
+    pub(super) documents: Vec<Ref>,
+    pub(super) models: Vec<Ref>,
+    /// Artifacts that were destroyed.
+    pub(super) artifacts: Vec<Ref>,
+    /// Artifacts with what stays of others, each after the one that it follows.
+    pub(super) rewritten: Vec<(Ref, Ref)>,
+    /// Events that named the person and were redacted.
+    pub(super) mentions: Vec<Position>,
+}
+
+fn recorded_of(ctx: &Context, request: &str) -> Result<Recorded, Error> {
+    let (mut found, mut inputs) = (Recorded::default(), BTreeMap::<RunId, Vec<Ref>>::new());
     history::all(ctx, None, &mut |recorded| match &recorded.event {
-        Event::SubjectErased(erased) if erased.request == request => found.erased.push(recorded.position),
+        Event::SubjectErased(erased) if erased.request == request => {
+            found.positions.push(recorded.position);
+            found.keys.extend(erased.keys.iter().filter_map(|key| key.parse::<KeyId>().ok()));
+            found.events = erased.events;
+            found.documents.extend(erased.documents.iter().cloned());
+            found.models.extend(erased.models.iter().cloned());
+        }
         Event::PayloadsRedacted(redacted) if redacted.request == request => {
             found.artifacts.extend(redacted.artifacts.iter().cloned());
+            found.mentions.extend(redacted.replacements.iter().filter_map(|put| Position::new(put.position)));
+        }
+        Event::JobStarted(job) if job.kind == JOB_KIND && job.name == request => {
+            inputs.insert(job.run, job.inputs.clone());
+        }
+        Event::JobCompleted(job) => {
+            let before = inputs.remove(&job.run).unwrap_or_default();
+            found.rewritten.extend(before.into_iter().zip(job.outputs.iter().cloned()));
         }
         _ => {}
     })?;
@@ -119,7 +157,7 @@ fn append(ctx: &Context, id: &str, event: impl Into<Event>) -> Result<Position, 
 }
 
 /// Stores what stays of the artifacts that are cut, and records it as a job, so that lineage leads from one to the other.
-fn rewrite(ctx: &Context, request: &str, plan: &ErasurePlan) -> Result<Vec<(Ref, Ref)>, Error> {
+fn rewrite(ctx: &Context, request: &str, plan: &ErasurePlan) -> Result<(), Error> {
     let begun = Instant::now();
     let mut pairs = Vec::new();
     let cut = plan.artifacts.iter().filter(|planned| planned.fate == ArtifactFate::Rewritten);
@@ -133,12 +171,12 @@ fn rewrite(ctx: &Context, request: &str, plan: &ErasurePlan) -> Result<Vec<(Ref,
         }
     }
     if pairs.is_empty() {
-        return Ok(pairs);
+        return Ok(());
     }
     let run = RunId::generate();
     let started = JobStarted {
         run,
-        kind: "erase".into(),
+        kind: JOB_KIND.into(),
         name: request.to_owned(),
         pipeline: None,
         attempt: 1,
@@ -158,7 +196,7 @@ fn rewrite(ctx: &Context, request: &str, plan: &ErasurePlan) -> Result<Vec<(Ref,
     };
     append(ctx, &format!("{request}/{run}/started"), started)?;
     append(ctx, &format!("{request}/{run}/completed"), completed)?;
-    Ok(pairs)
+    Ok(())
 }
 
 /// What decides which rows of an artifact stay, as the plan decided it.
@@ -207,10 +245,10 @@ fn destroy_artifacts(ctx: &Context, request: &ErasureRequest, plan: &ErasurePlan
 
 /// Redacts the events that still name the person once their keys are gone: a producer may have put the name into free text
 /// or a config. Governance events stay: erasure rests on them.
-fn redact_mentions(ctx: &Context, request: &ErasureRequest) -> Result<Vec<Position>, Error> {
+fn redact_mentions(ctx: &Context, request: &ErasureRequest) -> Result<(), Error> {
     let name = request.data_subject.as_str();
     if name.len() < NAME_BYTES_MIN {
-        return Ok(Vec::new());
+        return Ok(());
     }
     // As a JSON text has it, without the quotes.
     let quoted = serde_json::to_string(name).expect("text serialises");
@@ -223,12 +261,13 @@ fn redact_mentions(ctx: &Context, request: &ErasureRequest) -> Result<Vec<Positi
         }
     })?;
     if found.is_empty() {
-        return Ok(found);
+        return Ok(());
     }
     let ranges = found.iter().map(|position| position.get()..=position.get()).collect();
     let (id, basis) = (request.request.clone(), request.basis.clone());
     let redaction = Redaction { selection: Selection::Positions(ranges), request: id, basis, artifacts: Vec::new() };
-    Ok(ctx.ledger().redact(ctx.tenant(), &redaction)?.positions)
+    ctx.ledger().redact(ctx.tenant(), &redaction)?;
+    Ok(())
 }
 
 fn record_erased(
@@ -238,13 +277,12 @@ fn record_erased(
     data_subject: Blake3,
     keys: Vec<String>,
     artifacts: Vec<Ref>,
-) -> Result<Vec<Position>, Error> {
+) -> Result<(), Error> {
     let documents: Vec<Ref> = plan.documents.iter().cloned().collect();
     let longest = documents.len().max(artifacts.len()).max(plan.models.len());
     let pages = longest.div_ceil(PAGE_REFS).max(1);
     let page_of = |refs: &[Ref], page: usize| refs.chunks(PAGE_REFS).nth(page).unwrap_or_default().to_vec();
     let expire = receipt::vault_backups_expire_at(ctx)?;
-    let mut positions = Vec::new();
     for page in 0..pages {
         let erased = SubjectErased {
             request: request.request.clone(),
@@ -260,7 +298,7 @@ fn record_erased(
             artifact_count: artifacts.len() as u64,
             vault_backups_expire_at: expire,
         };
-        positions.push(append(ctx, &format!("{}/erased/{}", request.request, page + 1), erased)?);
+        append(ctx, &format!("{}/erased/{}", request.request, page + 1), erased)?;
     }
-    Ok(positions)
+    Ok(())
 }

@@ -49,7 +49,7 @@ pub struct ErasurePlan {
 }
 
 /// Finds what an erasure would do. Refused where a legal hold covers any of it.
-pub fn plan(ctx: &Context, request: &ErasureRequest) -> Result<ErasurePlan, Error> {
+pub(super) fn plan(ctx: &Context, request: &ErasureRequest) -> Result<ErasurePlan, Error> {
     ctx.projections().catch_up()?;
     let (ledger, tenant) = (ctx.ledger(), ctx.tenant());
     let mut plan = ErasurePlan {

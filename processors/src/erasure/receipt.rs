@@ -1,9 +1,10 @@
 //! The receipt: a signed text that says what was erased, without saying whose it was.
 
+use super::carry_out::Recorded;
 use super::{ErasurePlan, ErasureRequest};
 use crate::{Context, Error};
 use cairn_ledger::FileSystem;
-use cairn_schemas::{Blake3, Clock, Position, Ref, SystemClock, Timestamp};
+use cairn_schemas::{Blake3, Clock, SystemClock, Timestamp};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -14,29 +15,27 @@ pub(super) struct Receipt<'a> {
     pub(super) request: &'a ErasureRequest,
     pub(super) plan: &'a ErasurePlan,
     pub(super) data_subject: Blake3,
-    pub(super) rewritten: &'a [(Ref, Ref)],
-    pub(super) events: &'a [Position],
-    pub(super) mentions: &'a [Position],
+    pub(super) recorded: &'a Recorded,
     pub(super) folders: &'a [PathBuf],
 }
 
 /// Signs a receipt with the log's key, over the checkpoint that covers the erasure.
-pub(super) fn issue(ctx: &Context, receipt: Receipt<'_>) -> Result<String, Error> {
-    let Receipt { request, plan, data_subject, rewritten, events, mentions, folders } = receipt;
+pub(super) fn issue(ctx: &Context, receipt: &Receipt<'_>) -> Result<String, Error> {
+    let Receipt { request, plan, data_subject, recorded, folders } = receipt;
     let checkpoint = ctx.ledger().checkpoint(ctx.tenant())?.checkpoint;
     let body = json!({
         "log": checkpoint.origin,
         "request": request.request,
         "basis": request.basis,
         "data_subject": data_subject,
-        "erased_at_positions": events,
+        "erased_at_positions": recorded.positions,
         "checkpoint": { "size": checkpoint.size, "root": checkpoint.root },
         "keys_destroyed": plan.keys,
-        "events_with_sealed_fields": plan.positions.len(),
-        "events_that_named_the_person_and_were_redacted": mentions,
+        "events_with_sealed_fields": recorded.events,
+        "events_that_named_the_person_and_were_redacted": recorded.mentions,
         "documents": plan.documents,
-        "artifacts": plan.artifacts,
-        "rewritten": rewritten.iter().map(|(before, after)| json!({ "before": before, "after": after })).collect::<Vec<_>>(),
+        "artifacts_destroyed": recorded.artifacts,
+        "rewritten": recorded.rewritten.iter().map(|(before, after)| json!({ "before": before, "after": after })).collect::<Vec<_>>(),
         "datasets_withdrawn": plan.datasets,
         "models_trained_on_it": plan.models,
         "deployments_of_those_models": plan.deployments,

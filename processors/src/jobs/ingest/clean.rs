@@ -89,6 +89,8 @@ impl Cleaner {
     pub(crate) fn clean(&mut self, record: Record) -> Result<Cleaned, Box<Turned>> {
         let Record { mut fields, mut text, source_uri, content_type, modified } = record;
         let mut redactions = BTreeMap::new();
+        // Who wrote it is stored sealed, so that they can be found and erased: an address must stay one.
+        let author = metadata::author_of(&fields);
         if self.redact {
             fields.values_mut().for_each(|value| redact_value(value, &mut redactions));
             text.iter_mut().for_each(|text| redact_text(text, &mut redactions));
@@ -96,8 +98,11 @@ impl Cleaner {
         let text = self.text_of(&fields, text)?;
         self.refuse_residue(&text)?;
         let file = FileFacts { source_uri: &source_uri, content_type, modified };
-        let metadata = metadata::assemble(&fields, &text, &self.defaults, file)
+        let mut metadata = metadata::assemble(&fields, &text, &self.defaults, file)
             .map_err(|e| Turned::by(e.rule(), e.to_string()))?;
+        if let Some(author) = author {
+            metadata.author = author;
+        }
         self.check_quality(&text, &metadata)?;
         let document = Blake3::of(text.as_bytes());
         let fingerprint = self.check_novelty(&text, document)?;
