@@ -56,7 +56,7 @@ pub trait StoredFile: Send + Sync {
     fn set_bytes(&self, length: u64) -> io::Result<()>;
     /// Makes the file this long and its blocks its own, so that nothing else can take their room.
     fn reserve(&self, length: u64) -> io::Result<()> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         let mut at = self.bytes()?;
         while at < length {
             let piece = (length - at).min(ZEROS.len() as u64);

@@ -74,6 +74,7 @@ pub(crate) struct Vault {
     state: RwLock<State>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one a tenant")]
 enum State {
     /// No key was ever stored here.
     Absent,

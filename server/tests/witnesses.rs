@@ -41,7 +41,9 @@ impl TestWitness {
 impl Drop for TestWitness {
     fn drop(&mut self) {
         let _ = self.stop.take().map(|stop| stop.send(()));
-        self.thread.take().map(|thread| thread.join().unwrap());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
     }
 }
 

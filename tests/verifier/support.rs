@@ -1,6 +1,6 @@
 //! Both verifiers behind one face, and ledgers to set them on.
 
-use cairn_ledger::{Damage, Error, Ledger, Options, Random, VerifyOptions, verify};
+use cairn_ledger::{Damage, Error, Ledger, Options, Random, Redaction, Selection, Verdict, VerifyOptions, verify};
 use cairn_schemas::events::custom::CustomRecorded;
 use cairn_schemas::{Clock, NewEvent, RawJson, TenantId, Timestamp};
 use serde_json::Value;
@@ -76,7 +76,10 @@ pub(crate) fn cairn_says(dir: &Path) -> Said {
     let damaged = |damage: &Damage| Said { verdict: "tampered".into(), first: Some(first(damage)) };
     if cairn_ledger::looks_like_bundle(dir) {
         return match cairn_ledger::verify_bundle(dir) {
-            Ok(_) => Said { verdict: "intact".into(), first: None },
+            Ok(bundle) => {
+                let verdict = if bundle.erased.is_nothing() { Verdict::Intact } else { Verdict::ErasedWithAuthority };
+                Said { verdict: verdict.name().into(), first: None }
+            }
             Err(Error::Damaged(damage)) => damaged(&damage),
             Err(other) => panic!("{other}"),
         };
@@ -84,7 +87,7 @@ pub(crate) fn cairn_says(dir: &Path) -> Said {
     match verify(dir, &VerifyOptions::default()) {
         Ok(report) => match report.damage.first() {
             Some(damage) => damaged(damage),
-            None => Said { verdict: "intact".into(), first: None },
+            None => Said { verdict: report.verdict().name().into(), first: None },
         },
         Err(Error::NotALedger { .. }) => Said { verdict: "not a ledger".into(), first: None },
         Err(other) => panic!("{other}"),
@@ -122,8 +125,11 @@ fn options() -> Options {
 }
 
 pub(crate) fn event(id: &str, content: &str) -> NewEvent {
-    let text = serde_json::to_string(content).unwrap();
-    let data: RawJson = serde_json::from_str(&format!("{{\"text\":{text}}}")).unwrap();
+    said(id, &serde_json::json!({ "text": content }).to_string())
+}
+
+fn said(id: &str, data: &str) -> NewEvent {
+    let data: RawJson = serde_json::from_str(data).unwrap();
     let payload = CustomRecorded { kind: "test.said".into(), about: None, used: vec![], produced: vec![], data };
     NewEvent::new("test", id, payload)
 }
@@ -140,6 +146,31 @@ pub(crate) fn write_ledger(dir: &Path, segment_bytes_max: u64, batches: Vec<Vec<
         ledger.append(&TenantId::default(), batch).unwrap();
     }
     ledger
+}
+
+fn batches(events: impl Iterator<Item = NewEvent>) -> Vec<Vec<NewEvent>> {
+    events.map(|event| vec![event]).collect()
+}
+
+/// A ledger in which a payload, and an artifact, gave way to what an event says of them.
+pub(crate) fn redacted(dir: &Path, segment_bytes_max: u64) -> Ledger {
+    let ledger = write_ledger(dir, segment_bytes_max, batches((0..5).map(|id| event(&format!("e{id}"), "content"))));
+    let artifacts = vec![ledger.artifacts(&TenantId::default()).put_bytes(b"weights").unwrap().blake3];
+    let selection = Selection::Positions(vec![2..=2]);
+    let redaction = Redaction { selection, request: "r1".into(), basis: "a mistake".into(), artifacts };
+    ledger.redact(&TenantId::default(), &redaction).unwrap();
+    ledger
+}
+
+/// A ledger of events about people.
+pub(crate) fn about_people(dir: &Path, segment_bytes_max: u64) -> Ledger {
+    let about = |id: u64| format!(r#"{{"n":{id},"caller":{{"$data_subject":"alice","value":"her number"}}}}"#);
+    write_ledger(dir, segment_bytes_max, batches((0..5).map(|id| said(&format!("e{id}"), &about(id)))))
+}
+
+/// A ledger whose payloads compress well.
+pub(crate) fn compressed(dir: &Path) -> Ledger {
+    write_ledger(dir, 1800, batches((0..8).map(|id| event(&format!("e{id}"), &"again and ".repeat(40)))))
 }
 
 /// Every file below a folder, by its path there.

@@ -4,6 +4,7 @@
 //! `CAIRN_UPDATE=1` writes `vectors.json` anew, from the committed ledger and the verdicts of Cairn's own verifier.
 
 use crate::support::*;
+use cairn_ledger::Ledger;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -55,9 +56,17 @@ fn reframe(frames: &mut [u8]) {
 
 type Edit = fn(&mut Forgery);
 
+const REDACTED: &str = "a payload and an artifact replaced by the word of an event";
+const PERSONAL: &str = "personal fields that are sealed";
+const COMPRESSED: &str = "blocks that are compressed";
+/// Ledgers of their own, written once: from then on the committed vectors hold them.
+const GROWN: &[(&str, fn(&Path) -> Ledger)] =
+    &[(REDACTED, |dir| redacted(dir, 1)), (PERSONAL, |dir| about_people(dir, 1)), (COMPRESSED, compressed)];
+
 const SEALED: &str = "00000000000000000001";
 const LATER: &str = "00000000000000000008";
 const FRAMES: &str = "00000000000000000011.frames";
+const REPLACED: &str = "00000000000000000002.g1.payloads";
 const VECTORS: &[(&str, Edit)] = &[
     ("as it was written", |_| ()),
     ("a temporary file, which is worthless", |l| l.add(&format!("{SEGMENTS}/{LATER}.entries.tmp"), vec![1])),
@@ -174,6 +183,48 @@ const VECTORS: &[(&str, Edit)] = &[
     }),
 ];
 
+/// Changes to the ledgers of [`GROWN`], each after the name of its ledger.
+const CHANGED: &[(&str, &str, Edit)] = &[
+    (REDACTED, "a replacement changed, its checksums made right", |l| {
+        let object = l.segment(REPLACED);
+        let at = find(object, b"[redacted]").or(find(object, b"null")).unwrap();
+        object[at] ^= 1;
+        reseal(object);
+    }),
+    (REDACTED, "a replacement where no event lists one", |l| {
+        let object = l.segment(&format!("{SEALED}.g0.payloads"));
+        object[0] = 1;
+        reseal(object);
+    }),
+    (REDACTED, "an older generation beside its successor", |l| {
+        let object = l.segment(REPLACED).clone();
+        l.add(&format!("{SEGMENTS}/00000000000000000002.g0.payloads"), object);
+    }),
+    (PERSONAL, "a sealed field changed, its checksums made right", |l| {
+        let object = l.segment(&format!("{SEALED}.g0.payloads"));
+        let at = find(object, b"/data/caller").unwrap() + 70;
+        object[at] ^= 1;
+        reseal(object);
+    }),
+    (PERSONAL, "an entry that denies its sealed fields, its checksums made right", |l| {
+        let object = l.segment(&format!("{SEALED}.entries"));
+        object[2 + 1] ^= 2;
+        reseal(object);
+    }),
+    (COMPRESSED, "a compressed block changed", |l| {
+        l.segment(&format!("{SEALED}.g0.payloads"))[90] ^= 1;
+    }),
+    (COMPRESSED, "a compressed block changed, its checksums made right", |l| {
+        let object = l.segment(&format!("{SEALED}.g0.payloads"));
+        object[90] ^= 1;
+        reseal(object);
+    }),
+];
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
 /// The changes to the committed ledger: each changed file as hex, `null` where it is gone.
 fn changes(forged: &[(PathBuf, Vec<u8>)]) -> Value {
     let (base, mut changed) = (committed(), serde_json::Map::new());
@@ -188,8 +239,42 @@ fn changes(forged: &[(PathBuf, Vec<u8>)]) -> Value {
     Value::Object(changed)
 }
 
-fn vector(name: &str, edit: Edit) -> Value {
+/// The directory that changes to the committed ledger give.
+fn changed(vector: &Value) -> Vec<(PathBuf, Vec<u8>)> {
     let mut forgery = Forgery(committed());
+    for (path, bytes) in vector["changes"].as_object().unwrap() {
+        forgery.remove(path);
+        if let Some(bytes) = bytes.as_str() {
+            forgery.add(path, hex::decode(bytes).unwrap());
+        }
+    }
+    forgery.0
+}
+
+fn path() -> PathBuf {
+    cairn_tests::root().join("tests/verifier/vectors.json")
+}
+
+fn stored() -> Vec<Value> {
+    serde_json::from_slice(&std::fs::read(path()).unwrap()).unwrap()
+}
+
+fn is_update() -> bool {
+    std::env::var_os("CAIRN_UPDATE").is_some()
+}
+
+fn grown(name: &str, grow: fn(&Path) -> Ledger) -> Vec<(PathBuf, Vec<u8>)> {
+    if !is_update() {
+        let vector = stored().into_iter().find(|vector| vector["name"] == name);
+        return changed(&vector.unwrap_or_else(|| panic!("no vector `{name}`: CAIRN_UPDATE=1 writes it")));
+    }
+    let dir = in_memory();
+    drop(grow(dir.path()));
+    files(dir.path())
+}
+
+fn vector(name: &str, base: Vec<(PathBuf, Vec<u8>)>, edit: Edit) -> Value {
+    let mut forgery = Forgery(base);
     edit(&mut forgery);
     let dir = in_memory();
     write_files(dir.path(), &forgery.0);
@@ -198,34 +283,37 @@ fn vector(name: &str, edit: Edit) -> Value {
     json!({ "name": name, "changes": changes(&forgery.0), "verdict": said.verdict, "first": first })
 }
 
+fn vectors() -> Vec<Value> {
+    let mut all: Vec<Value> = VECTORS.iter().map(|(name, edit)| vector(name, committed(), *edit)).collect();
+    for (name, grow) in GROWN {
+        let base = grown(name, *grow);
+        all.push(vector(name, base.clone(), |_| ()));
+        let of_it = CHANGED.iter().filter(|(of, _, _)| of == name);
+        all.extend(of_it.map(|(_, name, edit)| vector(name, base.clone(), *edit)));
+    }
+    all
+}
+
 #[test]
 fn the_committed_vectors_are_what_cairn_says_today() {
-    let path = cairn_tests::root().join("tests/verifier/vectors.json");
-    let vectors: Vec<Value> = VECTORS.iter().map(|(name, edit)| vector(name, *edit)).collect();
+    let vectors = vectors();
     let text = serde_json::to_string_pretty(&vectors).unwrap() + "\n";
-    if std::env::var_os("CAIRN_UPDATE").is_some() {
-        std::fs::write(&path, &text).unwrap();
+    if is_update() {
+        std::fs::write(path(), &text).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "{}", path.display());
-    let sound = vectors.iter().filter(|vector| vector["verdict"] == "intact").count();
-    assert_eq!(sound, 4, "the first four are sound, every other is found");
+    assert_eq!(std::fs::read_to_string(path()).unwrap(), text, "{}", path().display());
+    let count = |verdict: &str| vectors.iter().filter(|vector| vector["verdict"] == verdict).count();
+    assert_eq!((count("intact"), count("erased with authority")), (4 + 2, 1), "every other is found");
 }
 
 #[test]
 fn the_verifier_in_python_says_of_each_committed_vector_what_it_must() {
     let Some(mut outsider) = Outsider::start() else { return };
-    let path = cairn_tests::root().join("tests/verifier/vectors.json");
-    let vectors: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    assert!(vectors.len() == VECTORS.len());
+    let vectors = stored();
+    assert_eq!(vectors.len(), VECTORS.len() + GROWN.len() + CHANGED.len());
     for vector in vectors {
         let dir = in_memory();
-        write_files(dir.path(), &committed());
-        for (path, bytes) in vector["changes"].as_object().unwrap() {
-            match bytes.as_str() {
-                None => std::fs::remove_file(dir.path().join(path)).unwrap(),
-                Some(bytes) => write_files(dir.path(), &[(path.into(), hex::decode(bytes).unwrap())]),
-            }
-        }
+        write_files(dir.path(), &changed(&vector));
         let first = &vector["first"];
         let expected = Said {
             verdict: vector["verdict"].as_str().unwrap().into(),
