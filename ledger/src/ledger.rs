@@ -109,7 +109,6 @@ impl Ledger {
             Err(e) if is_full(&e) => {}
             other => other.map_err(Error::io("writing", &layout.lock()))?,
         }
-        options.storage = behind(dir, disk.clone(), Mode::Write)?;
         let marker = match read_marker(&*disk, &layout)? {
             Some(marker) => {
                 // The process that wrote it may have been killed before its name was durable.
@@ -122,6 +121,8 @@ impl Ledger {
                 marker
             }
         };
+        // After the marker, which tells the store whose it is.
+        options.storage = behind(dir, disk.clone(), Mode::Write)?;
         let caches = Arc::default();
         let vaults = Vaults::new(disk, &layout, Mode::Write);
         let logs = open_logs(&layout, &marker, &options, &caches, &vaults)?;
@@ -551,7 +552,7 @@ impl Drop for Inner {
 }
 
 /// A directory that holds something else is never written to.
-fn check_is_ledger_or_empty(disk: &dyn Storage, layout: &Layout) -> Result<(), Error> {
+pub(crate) fn check_is_ledger_or_empty(disk: &dyn Storage, layout: &Layout) -> Result<(), Error> {
     let names = disk.list(&layout.dir).map_err(Error::io("listing", &layout.dir))?;
     let is_ours = |name: &str| ["lock", OBJECT_STORE_FILE].contains(&name) || name.ends_with(TEMPORARY_SUFFIX);
     match names.iter().any(|name| name == "ledger") || names.iter().all(|name| is_ours(name)) {
@@ -583,7 +584,7 @@ pub(crate) fn beside_writer<T>(mut read: impl FnMut() -> Result<T, Error>) -> Re
     read()
 }
 
-fn take_lock(disk: &dyn Storage, layout: &Layout) -> Result<Arc<dyn StoredFile>, Error> {
+pub(crate) fn take_lock(disk: &dyn Storage, layout: &Layout) -> Result<Arc<dyn StoredFile>, Error> {
     let path = layout.lock();
     if let Some(lock) = disk.lock(&path).map_err(Error::io("locking", &path))? {
         return Ok(lock);

@@ -146,14 +146,30 @@ pub struct VerifiedLog {
 /// Verifies a ledger's directory. `Err` means that it could not be read; what is wrong in it is in the report.
 pub fn verify(dir: &Path, options: &VerifyOptions) -> Result<VerifyReport, Error> {
     let (layout, mut report) = (Layout::new(dir), VerifyReport { depth: options.depth, ..VerifyReport::default() });
-    if let Err(e) = verify_all(&layout, options, &mut report) {
+    let storage = behind(dir, options.storage.clone(), Mode::ReadOnly);
+    if let Err(e) = storage.and_then(|storage| verify_all(&layout, storage, options, &mut report)) {
         note(&mut report, e.or_damage(dir, "-"))?;
     }
     Ok(report)
 }
 
-fn verify_all(layout: &Layout, options: &VerifyOptions, report: &mut VerifyReport) -> Result<(), Error> {
-    let storage = behind(&layout.dir, options.storage.clone(), Mode::ReadOnly)?;
+/// Whether this disk alone, without an object store, holds all logs of the ledger in `dir`.
+pub(crate) fn is_whole_on(disk: Arc<dyn Storage>, dir: &Path) -> Result<bool, Error> {
+    let (layout, mut report) = (Layout::new(dir), VerifyReport::default());
+    let options = VerifyOptions { artifacts: false, ..VerifyOptions::default() };
+    match verify_all(&layout, disk, &options, &mut report).map_err(|e| e.or_damage(dir, "-")) {
+        Ok(()) => Ok(report.is_intact()),
+        Err(Error::Damaged(_)) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn verify_all(
+    layout: &Layout,
+    storage: Arc<dyn Storage>,
+    options: &VerifyOptions,
+    report: &mut VerifyReport,
+) -> Result<(), Error> {
     let (disk, options) = (&storage, &VerifyOptions { storage: storage.clone(), ..options.clone() });
     let marker = read_marker(&**disk, layout)?.ok_or_else(|| without_marker(&**disk, layout))?;
     for found in find_logs(&**disk, layout, Mode::Write)? {

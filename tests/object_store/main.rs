@@ -120,6 +120,68 @@ fn as_much_stays_local_as_is_asked_for() {
 }
 
 #[test]
+fn the_ledgers_own_folder_is_no_object_store_and_loses_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, link) = (root.path().join("data"), root.path().join("link"));
+    let ledger = Ledger::open(&dir, options()).unwrap();
+    append(&ledger, 0..30);
+    drop(ledger);
+    std::os::unix::fs::symlink(&dir, &link).unwrap();
+    for store in [&dir, &link, &dir.join("logs"), &root.path().to_owned()] {
+        let refused = ObjectStoreConfig::new(&format!("file://{}", store.display()), 0).set(&dir).unwrap_err();
+        assert!(refused.to_string().contains("the ledger's own"), "{refused}");
+    }
+    assert!(!dir.join("object-store").exists());
+
+    // A link below `logs` is not seen beforehand; no copy is dropped that is the only one.
+    let store = root.path().join("store");
+    std::fs::create_dir_all(store.join("logs")).unwrap();
+    std::os::unix::fs::symlink(dir.join("logs/default"), store.join("logs/default")).unwrap();
+    let before = local_segments(&dir);
+    ObjectStoreConfig::new(&format!("file://{}", store.display()), 0).set(&dir).unwrap();
+    let ledger = Ledger::open(&dir, options()).unwrap();
+    assert_eq!(ids(&ledger).unwrap(), expected(30));
+    drop(ledger);
+    assert!(before.len() > 2 && local_segments(&dir).starts_with(&before));
+    assert!(verify(&dir, &VerifyOptions::default()).unwrap().is_intact());
+}
+
+#[test]
+fn another_ledgers_store_is_refused_and_a_wrong_one_can_be_mended() {
+    let (dirs, stores) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = (dirs.path().join("a"), dirs.path().join("b"));
+    let url = |name: &str| format!("file://{}", stores.path().join(name).display());
+    ObjectStoreConfig::new(&url("a"), 0).set(&a).unwrap();
+    let ledger = Ledger::open(&a, options()).unwrap();
+    append(&ledger, 0..30);
+    drop(ledger);
+    let refused = ObjectStoreConfig::new(&url("a"), 0).set(&b).unwrap_err();
+    assert!(refused.to_string().contains("holds the segments of ledger cairn.local/"), "{refused}");
+    let ledger = Ledger::open(&b, options()).unwrap();
+    append(&ledger, 0..30);
+    drop(ledger);
+    let refused = ObjectStoreConfig::new(&url("a"), 0).set(&b).unwrap_err();
+    assert!(refused.to_string().contains("not of this ledger"), "{refused}");
+
+    // All of `b` is here: a store that does not work any more is replaced by one that does.
+    ObjectStoreConfig::new(&url("b"), u64::MAX).set(&b).unwrap();
+    std::fs::remove_dir_all(stores.path().join("b")).unwrap();
+    std::fs::write(stores.path().join("b"), "").unwrap();
+    let error = Ledger::open(&b, options()).map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.contains(&b.join("object-store").display().to_string()) && error.contains("--object-store"),
+        "{error}"
+    );
+    ObjectStoreConfig::new(&url("c"), 0).set(&b).unwrap();
+    let ledger = Ledger::open(&b, options()).unwrap();
+    assert_eq!(ids(&ledger).unwrap(), expected(30));
+    drop(ledger);
+    assert_eq!(local_segments(&b), [""; 0]);
+    let refused = ObjectStoreConfig::new(&url("d"), 0).set(&b).unwrap_err();
+    assert!(refused.to_string().contains("sealed segments are in"), "{refused}");
+}
+
+#[test]
 fn a_ledger_lives_with_s3_as_its_object_store() {
     with_server("a_ledger_lives_with_s3_as_its_object_store", |stop| {
         assert_a_whole_life("s3://plain/some/prefix");
@@ -131,8 +193,7 @@ fn a_ledger_lives_with_s3_as_its_object_store() {
 /// What erasure deletes would stay in such a bucket as an older version.
 fn assert_versions_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    ObjectStoreConfig::new("s3://versioned", 0).set(dir.path()).unwrap();
-    let error = Ledger::open(dir.path(), options()).map(|_| ()).unwrap_err();
+    let error = ObjectStoreConfig::new("s3://versioned", 0).set(dir.path()).unwrap_err();
     assert!(error.to_string().contains("keeps versions of deleted objects"), "{error}");
 }
 

@@ -3,12 +3,14 @@
 //! Sealed objects are uploaded after they were sealed, read back and compared; then the oldest local copies may go. What
 //! is not local is read in blocks through a bounded cache. All else (frames, keys, checkpoints) stays on the local disk.
 
+mod apart;
 mod config;
 mod remote;
 
 use super::{Access, Storage, StoredFile};
 use crate::error::Error;
-use crate::layout::SegmentPart;
+use crate::keys::read_marker;
+use crate::layout::{Layout, SegmentPart};
 use crate::log::Mode;
 use crate::lru::Lru;
 use parking_lot::Mutex;
@@ -46,18 +48,17 @@ struct Inner {
 pub(crate) fn behind(dir: &Path, local: Arc<dyn Storage>, mode: Mode) -> Result<Arc<dyn Storage>, Error> {
     match ObjectStoreConfig::read(&*local, dir)? {
         None => Ok(local),
-        Some(config) => Ok(Arc::new(Tier::open(dir, &config, local, mode)?)),
+        Some(config) => match Tier::open(dir, &config, local, mode) {
+            Ok(tier) => Ok(Arc::new(tier)),
+            Err(e) => Err(config.how_to_mend(dir, e)),
+        },
     }
 }
 
 impl Tier {
-    /// Connects to the store that `config` names. To write, it puts and deletes a small object, to know that it may, and
-    /// refuses a bucket that keeps versions of what is deleted: erasure could not reach them.
     fn open(dir: &Path, config: &ObjectStoreConfig, local: Arc<dyn Storage>, mode: Mode) -> Result<Self, Error> {
-        let remote = Remote::connect(config)?;
-        if mode == Mode::Write {
-            remote.probe().map_err(Error::io("using", Path::new(&config.url)))?;
-        }
+        let marker = read_marker(&*local, &Layout::new(dir))?;
+        let remote = Remote::reach(config, dir, marker.as_ref(), mode)?;
         let (dir, keep_local_bytes) = (dir.to_owned(), config.keep_local_bytes);
         let blocks = Lru::new(usize::try_from(config.cache_bytes_max).unwrap_or(usize::MAX));
         Ok(Self(Arc::new(Inner { local, dir, remote, blocks, keep_local_bytes, verified: Mutex::default() })))
@@ -109,6 +110,7 @@ impl Tier {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
+        self.check_two_copies(path, key)?;
         self.0.remote.put(key, file.clone())?;
         self.compare(key, &*file)?;
         verified.insert(key.to_owned());
@@ -125,8 +127,19 @@ impl Tier {
         Err(io::Error::other(format!("the object store gave back other bytes of {key} than it was given")))
     }
 
+    /// The last word before a copy goes: where links or mounts lead the store's folder here, there is no other.
+    fn check_two_copies(&self, path: &Path, key: &str) -> io::Result<()> {
+        match self.0.remote.is_same_file(key, path)? {
+            false => Ok(()),
+            true => Err(io::Error::other(format!(
+                "the object store's {key} is the ledger's own file; an object store is another folder"
+            ))),
+        }
+    }
+
     fn drop_local(&self, path: &Path, key: &str) -> io::Result<()> {
         let mut verified = self.0.verified.lock();
+        self.check_two_copies(path, key)?;
         if !verified.contains(key) {
             self.compare(key, &*self.0.local.open(path)?)?;
             verified.insert(key.to_owned());

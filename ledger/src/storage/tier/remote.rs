@@ -1,7 +1,10 @@
 //! The bucket itself: `object_store` is asynchronous, the ledger is not; a small runtime stands between them.
 
+use super::apart;
 use super::config::ObjectStoreConfig;
 use crate::error::Error;
+use crate::keys::Marker;
+use crate::log::Mode;
 use crate::storage::StoredFile;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
@@ -12,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRIES_MAX: usize = 3;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 const PROBE: &str = "probe";
+/// The object that says which ledger has this prefix: what its file `ledger` says.
+const OWNER: &str = "ledger";
 
 pub(super) struct Remote {
     store: Arc<dyn ObjectStore>,
@@ -38,7 +44,37 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn connect(config: &ObjectStoreConfig) -> Result<Self, Error> {
+    /// Connects to a store that is apart from the ledger in `dir` and is no other ledger's. To write, it puts and deletes
+    /// a small object, to know that it may, refuses a bucket that keeps versions of what is deleted, since erasure could
+    /// not reach them, and leaves the ledger's marker there. A ledger that is not created yet has none.
+    pub(super) fn reach(
+        config: &ObjectStoreConfig,
+        dir: &Path,
+        marker: Option<&Marker>,
+        mode: Mode,
+    ) -> Result<Self, Error> {
+        apart::check(&config.url, dir)?;
+        let remote = Self::connect(config)?;
+        let using = || Error::io("using", Path::new(&config.url));
+        if mode == Mode::Write {
+            remote.probe().map_err(using())?;
+        }
+        match (remote.owner().map_err(using())?, marker) {
+            (Some(owner), Some(marker)) if owner == marker.encode() => {}
+            (Some(owner), _) => {
+                let owner =
+                    Marker::decode(&owner).map_or("something else".into(), |owner| format!("ledger {}", owner.origin));
+                let why =
+                    format!("it holds the segments of {owner}, not of this ledger; name an empty prefix or folder");
+                return Err(Error::Key { path: config.url.clone().into(), why });
+            }
+            (None, Some(marker)) if mode == Mode::Write => remote.claim(marker).map_err(using())?,
+            (None, _) => {}
+        }
+        Ok(remote)
+    }
+
+    fn connect(config: &ObjectStoreConfig) -> Result<Self, Error> {
         let wrong = |why: String| Error::Key { path: config.url.clone().into(), why };
         let (store, prefix, folder): (Arc<dyn ObjectStore>, &str, _) = match config.url.split_once("://") {
             Some(("s3", rest)) => {
@@ -87,7 +123,7 @@ impl Remote {
     }
 
     /// Writes a small object and deletes it again. A store that numbers versions would keep what is deleted.
-    pub(super) fn probe(&self) -> io::Result<()> {
+    fn probe(&self) -> io::Result<()> {
         let (store, key) = (self.store.clone(), self.key(PROBE));
         let put = self.wait(format!("writing {key}"), async move {
             let put = store.put(&key, "cairn may write and delete here".into()).await?;
@@ -100,6 +136,35 @@ impl Remote {
                 "the bucket keeps versions of deleted objects, which erasure could not reach; use one without versioning",
             )),
         }
+    }
+
+    /// What the store says of the ledger that it belongs to, if it says so.
+    fn owner(&self) -> io::Result<Option<String>> {
+        let (store, key) = (self.store.clone(), self.key(OWNER));
+        let read = self.wait(format!("reading {key}"), async move { store.get(&key).await?.bytes().await });
+        match read {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Not synced where the store is a folder: the next opening writes it again.
+    fn claim(&self, marker: &Marker) -> io::Result<()> {
+        let (store, key, text) = (self.store.clone(), self.key(OWNER), marker.encode());
+        self.wait(format!("writing {key}"), async move { store.put(&key, text.into()).await.map(drop) })
+    }
+
+    /// Whether an object is the very file at `path`, by device and inode.
+    pub(super) fn is_same_file(&self, key: &str, path: &Path) -> io::Result<bool> {
+        let Some(folder) = &self.folder else { return Ok(false) };
+        let identity = |path: &Path| match std::fs::metadata(path) {
+            Ok(found) => Ok(Some((found.dev(), found.ino()))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        };
+        let ours = identity(path)?;
+        Ok(ours.is_some() && ours == identity(&folder.join(key))?)
     }
 
     /// Keys below a folder, with their lengths.
