@@ -128,6 +128,7 @@ impl Ledger {
         let logs = open_logs(&layout, &marker, &options, &caches, &vaults)?;
         let ledger = Self::start(layout, options, marker, caches, logs, vaults, Some(lock));
         ledger.finish_redactions()?;
+        ledger.finish_erasures()?;
         Ok(ledger)
     }
 

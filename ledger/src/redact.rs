@@ -18,8 +18,8 @@ use crate::log::Log;
 use crate::payload::{ArtifactMac, MacKeys};
 use crate::register::{Line, Register, Unit, Units};
 use cairn_schemas::events::governance::{PayloadsRedacted, Replacement};
-use cairn_schemas::{Blake3, NewEvent, Position, Ref, TenantId};
-use std::collections::{HashMap, HashSet};
+use cairn_schemas::{Blake3, KeyId, NewEvent, Position, Ref, TenantId};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Replacements that one event, and one line of the register, lists.
@@ -153,6 +153,23 @@ impl Ledger {
                 Err(e @ Error::DiskFull { .. }) => tracing::warn!(%tenant, error = %e, "a redaction is not finished"),
                 other => other?,
             }
+        }
+        Ok(())
+    }
+
+    /// Destroys again the keys that the tenants' registers name. Part of opening for writing.
+    pub(crate) fn finish_erasures(&self) -> Result<(), Error> {
+        for tenant in self.tenants() {
+            let log = self.writable_log(&tenant)?;
+            let keys = &log.writing.as_ref().expect("open for writing").mac_keys;
+            let mut ids = BTreeSet::new();
+            self.register(&tenant, keys)?.each(&mut |line| {
+                if let Line::Keys { keys, .. } = line {
+                    ids.extend(keys.iter().filter_map(|key| key.parse::<KeyId>().ok()));
+                }
+                Ok(())
+            })?;
+            self.destroy_again(&tenant, &ids)?;
         }
         Ok(())
     }

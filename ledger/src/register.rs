@@ -23,6 +23,8 @@ const HEADER: &str = "cairn register 1\n";
 /// No line is longer: a page of replacements takes most of it.
 const LINE_BYTES_MAX: usize = 1 << 20;
 const CHECK_BYTES: usize = 16;
+/// What a crash leaves written or not as a whole.
+const SECTOR_BYTES: usize = 512;
 
 type Check = [u8; CHECK_BYTES];
 
@@ -183,7 +185,7 @@ fn read(
         });
         let Some(((line, unfinished), check)) = parsed else {
             let is_last = length.is_none_or(|length| state.end + length as u64 + 1 == file_bytes);
-            let is_torn = length.is_none() || bytes.contains(&0);
+            let is_torn = line.is_none_or(|line| lacks_sector(line, state.end));
             if is_last && is_torn {
                 break;
             }
@@ -200,6 +202,14 @@ fn read(
         each(line)?;
     }
     Ok(state)
+}
+
+/// Whether a sector that a line at this offset covers reads as zeros: one that the last write did not reach.
+fn lacks_sector(line: &[u8], at: u64) -> bool {
+    let to_next = SECTOR_BYTES - at as usize % SECTOR_BYTES;
+    let (first, rest) = line.split_at(to_next.min(line.len()));
+    let is_zeros = |part: &[u8]| !part.is_empty() && part.iter().all(|byte| *byte == 0);
+    is_zeros(first) || rest.chunks(SECTOR_BYTES).any(is_zeros)
 }
 
 /// The state at the end, from the last two lines; `None` where these alone do not tell it.

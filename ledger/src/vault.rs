@@ -142,16 +142,17 @@ impl Vault {
             (None, None) => Ok(State::Absent),
             (None, Some(_)) if !holds_keys => Ok(State::Absent),
             (None, Some(_)) if self.mode == Mode::ReadOnly => Ok(State::Closed),
-            (None, Some(_)) => {
-                let path = self.layout.vault_key(&self.tenant);
-                let expected = "the key that people's keys are wrapped under";
-                Err(keys::damaged(&self.layout, &path, expected.into(), "no file"))
-            }
+            (None, Some(_)) => Err(self.without_key()),
             (Some(_), None) => {
                 let mismatch = Mismatch::new(0, "the file of people's keys, which vault.key stands for", "no file");
                 Err(self.site.damage(None, 0, mismatch))
             }
         }
+    }
+
+    fn without_key(&self) -> Error {
+        let path = self.layout.vault_key(&self.tenant);
+        keys::damaged(&self.layout, &path, "the key that people's keys are wrapped under".into(), "no file")
     }
 
     /// Reads what the table does not hold yet, up to the last whole record.
@@ -363,6 +364,11 @@ impl Vault {
         }
     }
 
+    /// Whether nothing can be said of what it holds.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(&*self.state.read(), State::Closed)
+    }
+
     fn closed(&self) -> Error {
         let why = "there is no access to the vault; open the ledger as its owner";
         Error::Key { path: self.site.path().to_owned(), why: why.into() }
@@ -412,6 +418,25 @@ impl Vault {
         self.append(table, &unknown)
     }
 
+    /// Destroys again what is said to be destroyed: an older file of keys may have come back. Where there is no vault,
+    /// none is made.
+    pub(crate) fn destroy_again(&self, ids: &BTreeSet<KeyId>, random: &dyn Random) -> Result<(), Error> {
+        if !matches!(&*self.state.read(), State::Open(_)) {
+            return Ok(());
+        }
+        let mut left = Vec::new();
+        for id in ids {
+            match self.key(*id)? {
+                Held::Destroyed => {}
+                Held::Key(_) | Held::Unknown => left.push(*id),
+            }
+        }
+        if !left.is_empty() {
+            tracing::warn!(tenant = %self.tenant, keys = left.len(), "destroying keys again that the register names");
+        }
+        self.destroy(&left, random)
+    }
+
     /// Every key, read and unwrapped: living ones and destroyed ones.
     pub(crate) fn check_all(&self) -> Result<(u64, u64), Error> {
         let (mut living, mut destroyed) = (0, 0);
@@ -458,9 +483,23 @@ pub(crate) fn tenants(disk: &dyn Storage, layout: &Layout) -> Result<BTreeSet<Te
     Ok(found)
 }
 
-/// Reads every key of a tenant, as `verify` does.
-pub(crate) fn check(disk: &Arc<dyn Storage>, layout: &Layout, tenant: &TenantId) -> Result<(u64, u64), Error> {
-    Vault::open(disk.clone(), layout, tenant, Mode::ReadOnly)?.check_all()
+/// Reads every key of a tenant, as `verify` does. Only a ledger that was restored without keys may lack the vault's.
+pub(crate) fn check(
+    disk: &Arc<dyn Storage>,
+    layout: &Layout,
+    tenant: &TenantId,
+    without_keys: bool,
+) -> Result<(u64, u64), Error> {
+    let vault = Vault::open(disk.clone(), layout, tenant, Mode::ReadOnly)?;
+    // Closed for want of access, or because the key is not there.
+    if vault.is_closed() && !without_keys {
+        match keys::read_vault_key(&**disk, layout, tenant) {
+            Ok(None) => return Err(vault.without_key()),
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {}
+            other => drop(other?),
+        }
+    }
+    vault.check_all()
 }
 
 /// A vault that holds nothing and stands nowhere.

@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 mod checks;
 mod many;
+mod people;
 mod records;
 
 pub use authority::Erased;
@@ -10,6 +11,7 @@ pub(crate) use checks::{StreamNames, decode};
 
 use crate::absent::{ABSENT_MAX, Absent, AbsentFinder};
 use crate::artifacts::Artifacts;
+use crate::backup::vault_backups;
 use crate::checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};
 use crate::error::{Damage, Error};
 use crate::keys::{self, read_marker};
@@ -24,8 +26,9 @@ use crate::storage::{FileSystem, Storage, behind, list_if_any};
 use crate::vault;
 use crate::witnessed::read_witnessed;
 use authority::Authority;
-use cairn_schemas::{Blake3, BorrowedPayload, Sha256, TenantId};
+use cairn_schemas::{Blake3, BorrowedPayload, Sha256, TenantId, Timestamp};
 use checks::{check_identity, check_sealed, undecodable};
+use people::{DestroyedIds, NamedKeys};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -180,10 +183,15 @@ fn verify_all(
             Err(e) => note(report, e)?,
         }
     }
+    let restored = Restored::read(&**disk, layout)?;
     for tenant in vault::tenants(&**disk, layout)? {
-        let checked = beside_writer(|| vault::check(disk, layout, &tenant).map_err(|e| e.or_damage(&layout.dir, "-")));
+        let check = || vault::check(disk, layout, &tenant, restored.without_keys);
+        let checked = beside_writer(|| check().map_err(|e| e.or_damage(&layout.dir, "-")));
         checked.map(drop).or_else(|e| note(report, e))?;
     }
+    // Expired ones are read too.
+    let backups = vault_backups(&**disk, &layout.dir, Timestamp::from_micros(0));
+    backups.map(drop).or_else(|e| note(report, e.or_damage(&layout.dir, "-")))?;
     if options.artifacts {
         for tenant in artifact_tenants(&**disk, layout)? {
             verify_artifacts(disk, layout, &tenant, report)?;
@@ -275,7 +283,8 @@ fn verify_everything(
 ) -> Result<Verified, Error> {
     let (disk, files, signed) = (&options.storage, &opened.files, &opened.checkpoint);
     // Where a restore had no keys to give, identities are taken as they are.
-    let mac_keys = match Restored::read(&**disk, layout)?.without_keys && !found.has_signer {
+    let without_keys = Restored::read(&**disk, layout)?.without_keys;
+    let mac_keys = match without_keys && !found.has_signer {
         true => None,
         false => Some(read_secrets(&**disk, layout, &found.id, &opened.verifier)?.0),
     };
@@ -284,7 +293,7 @@ fn verify_everything(
         read_second_secret(&**disk, layout, &found.id, second.as_ref())?;
     }
     let mut authority = Authority::new(&opened.origin);
-    let (mut names, mut fields) = (StreamNames::default(), Vec::new());
+    let (mut names, mut fields, mut named) = (StreamNames::default(), Vec::new(), NamedKeys::default());
     let mut check = |record: &FoundRecord<'_>, is_first: bool| {
         if is_first {
             authority.file(record);
@@ -295,6 +304,7 @@ fn verify_everything(
         }
         authority.look(record, stored.data)?;
         check_sealed(record, !sealed.is_empty())?;
+        named.look(record.entry.position, &sealed);
         names.check(record, stored.stream)?;
         if options.artifacts {
             absent.look(record.entry.position, &stored);
@@ -308,11 +318,14 @@ fn verify_everything(
     }
     let (scan, bytes) = records::scan_beside(files, state, signed.checkpoint.size, &mut check)?;
     authority::check_superseded(files, &scan.leftover)?;
-    let erased = match &mac_keys {
+    let (erased, destroyed) = match &mac_keys {
         Some(mac_keys) => authority.settle(&**disk, layout, found, mac_keys)?,
         // A register cannot be read without the key of its checks.
-        None => authority.settle_alone()?,
+        None => (authority.settle_alone()?, DestroyedIds::new()),
     };
+    if !without_keys {
+        named.check(disk, layout, found, &destroyed)?;
+    }
     absent.forget(&erased.artifacts);
     let root = Some(scan.state.tree.root());
     Ok((opened.verified(&scan, bytes, root, erased), absent))

@@ -11,6 +11,7 @@ use crate::scan::LogFiles;
 use crate::segment::{FoundFrame, FoundRecord};
 use crate::site::Site;
 use crate::storage::Storage;
+use crate::verify::people::DestroyedIds;
 use cairn_schemas::{Blake3, Event, Position, Ref};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -112,20 +113,23 @@ impl Authority {
         }));
     }
 
-    /// What was erased with authority; damage where something was replaced without it, or not replaced that should be.
+    /// What was erased with authority, and whose keys; damage where something was replaced without it, or not replaced
+    /// that should be.
     pub(crate) fn settle(
         mut self,
         disk: &dyn Storage,
         layout: &Layout,
         log: &FoundLog,
         keys: &MacKeys,
-    ) -> Result<Erased, Error> {
+    ) -> Result<(Erased, DestroyedIds), Error> {
         let path = layout.register(&log.id.tenant);
         let registered = self.read_register(disk, layout, &path, keys)?;
         self.check_replacements(&registered.listed)?;
         self.check_register(&Site::new("-", &layout.dir, path), &registered, keys)?;
         self.finish();
-        Ok(self.erased)
+        let mut destroyed: DestroyedIds = registered.keys.into_iter().map(|key| (key, None)).collect();
+        destroyed.extend(self.keys.into_iter().map(|(key, by)| (key, Some(by))));
+        Ok((self.erased, destroyed))
     }
 
     /// Where there is no register, as in a bundle.

@@ -2,7 +2,10 @@
 //! be changed or lost and is made again, the rest is no part of the record.
 
 use crate::common::*;
-use cairn_ledger::{Ledger, Options, Redaction, Selection, Verdict, VerifyOptions, VerifyReport, verify};
+use cairn_ledger::{
+    FileSystem, Ledger, Options, Redaction, Selection, VaultBackup, Verdict, VerifyOptions, VerifyReport, backup_vault,
+    verify,
+};
 use std::path::Path;
 
 const FORMAT: &str = include_str!("../../../docs/format.md");
@@ -49,7 +52,7 @@ fn small() -> Options {
     Options { segment_bytes_max: 900, ..options() }
 }
 
-/// Sealed segments, one of them redacted, an active one, an artifact, a destroyed one.
+/// Sealed segments, one of them redacted, an active one, an artifact, a destroyed one, a person's key, a backup of it.
 fn whole_ledger(dir: &Path) {
     let ledger = Ledger::open(dir, small()).unwrap();
     append_each(&ledger, 0..4);
@@ -59,6 +62,11 @@ fn whole_ledger(dir: &Path) {
     let redaction = Redaction { selection, request: "r1".into(), basis: "mistake".into(), artifacts: vec![gone] };
     ledger.redact(&tenant(), &redaction).unwrap();
     append_each(&ledger, 4..6);
+    ledger.append(&tenant(), vec![marked("person", r#"{"$data_subject":"alice","value":1}"#)]).unwrap();
+    drop(ledger);
+    let (time, dest) = (|text: &str| text.parse().unwrap(), in_memory());
+    let backup = VaultBackup { taken: time("2026-01-01"), expires: time("2026-02-01") };
+    backup_vault(&FileSystem, dir, dest.path(), backup).unwrap();
 }
 
 fn check(dir: &Path) -> VerifyReport {
@@ -130,6 +138,8 @@ fn every_file_that_is_lost_is_missed_or_made_again() {
         match class(&name) {
             // No event names the artifact that is left, so nothing misses it.
             Class::Truth if name.starts_with("artifacts/") && !name.ends_with(".sha256") => {}
+            // Nothing else says that there was a backup of keys.
+            Class::Truth if name == "vault-backups" => {}
             Class::Truth => assert!(!check(dir.path()).is_intact(), "{name} is gone"),
             Class::NoPart => assert!(check(dir.path()).is_intact(), "{name} is gone"),
             Class::Derived => {

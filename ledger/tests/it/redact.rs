@@ -300,6 +300,41 @@ fn a_lost_or_cut_register_is_found() {
     assert_eq!(std::fs::read_to_string(&register).unwrap(), text, "and opening does again what it would have said");
 }
 
+#[test]
+fn a_last_line_of_the_register_that_is_whole_and_wrong_is_damage() {
+    let dir = in_memory();
+    let ledger = Ledger::open(dir.path(), options()).unwrap();
+    append_each(&ledger, 0..2);
+    let ids: Vec<_> = (0..100).map(|n| format!("{n:032x}")).collect();
+    ledger.register_destroyed(&tenant(), "r1", &ids[..1], &[]).unwrap();
+    ledger.register_destroyed(&tenant(), "r2", &ids, &[]).unwrap();
+    drop(ledger);
+    let register = dir.path().join("register/default.register");
+    let bytes = std::fs::read(&register).unwrap();
+    assert!(check(dir.path()).is_intact());
+    let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    for at in [last, last + 1, 600, bytes.len() - 2] {
+        for byte in [0, b'~'] {
+            let mut changed = bytes.clone();
+            changed[at] = byte;
+            std::fs::write(&register, changed).unwrap();
+            let damage = finding(dir.path());
+            assert!(damage.file.ends_with("default.register") && damage.offset == last as u64, "{damage}");
+            assert!(matches!(Ledger::open(dir.path(), options()), Err(Error::Damaged(_))), "byte {at}");
+        }
+    }
+    // What a crash leaves of a write: no end, or a sector that it did not reach.
+    let mut torn = bytes.clone();
+    torn[512..1024].fill(0);
+    for torn in [&torn[..], &bytes[..bytes.len() - 1], &bytes[..last + 7]] {
+        std::fs::write(&register, torn).unwrap();
+        assert!(check(dir.path()).is_intact());
+        let ledger = Ledger::open(dir.path(), options()).unwrap();
+        ledger.register_destroyed(&tenant(), "r2", &ids, &[]).unwrap();
+        assert_eq!(std::fs::read(&register).unwrap(), bytes);
+    }
+}
+
 /// A backup from before a redaction is erased again by the register that outlived it.
 #[test]
 fn a_register_erases_a_restored_backup_again() {
