@@ -142,6 +142,24 @@ impl Ledger {
         register.add(&units.iter().map(|unit| Line::Done { unit: unit.id() }).collect::<Vec<_>>())
     }
 
+    /// Keys that the tenant's register names for a request: what an erasure that was cut short had destroyed, or was about to.
+    pub fn registered_keys(&self, tenant: &TenantId, request: &str) -> Result<Vec<KeyId>, Error> {
+        let Some(log) = self.log(tenant) else { return Ok(Vec::new()) };
+        let Some(writing) = log.writing.as_ref() else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        self.register(tenant, &writing.mac_keys)?.each(&mut |line| {
+            if let Line::Keys { request: of, keys } = line
+                && of == request
+            {
+                for key in keys {
+                    found.push(key.parse()?);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// Finishes what the tenants' registers say was begun. Part of opening for writing.
     pub(crate) fn finish_redactions(&self) -> Result<(), Error> {
         for tenant in self.tenants() {

@@ -40,7 +40,9 @@ impl TestWitness {
 
 impl Drop for TestWitness {
     fn drop(&mut self) {
-        let _ = self.stop.take().map(|stop| stop.send(()));
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }

@@ -34,7 +34,8 @@ jobs:
 fn place() -> Place {
     let place = Place::new();
     let letter = |n: usize| {
-        let (author, secret) = if n % 10 == 0 { (ALICE, ALICE_SECRET) } else { ("bob of wombat road", BOB_SECRET) };
+        let (author, secret) =
+            if n.is_multiple_of(10) { (ALICE, ALICE_SECRET) } else { ("bob of wombat road", BOB_SECRET) };
         json!({ "author": author, "text": format!("Letter {n}: I wrote {secret} on a card and kept it at home, number {n}.") })
             .to_string()
     };
@@ -93,11 +94,8 @@ fn nothing_of_an_erased_person_is_left_in_any_file_and_the_others_keep_theirs() 
 
     for folder in [place.data(), place.path("bundle"), place.path("layout")] {
         for text in [ALICE, ALICE_SECRET] {
-            assert_eq!(
-                folder.exists().then(|| files_with(&folder, text)).unwrap_or_default(),
-                [] as [PathBuf; 0],
-                "{text}"
-            );
+            let found = if folder.exists() { files_with(&folder, text) } else { Vec::new() };
+            assert_eq!(found, [] as [PathBuf; 0], "{text}");
         }
     }
     assert!(!files_with(&place.data(), BOB_SECRET).is_empty(), "the others' rows go on");

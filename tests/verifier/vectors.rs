@@ -59,8 +59,11 @@ type Edit = fn(&mut Forgery);
 const REDACTED: &str = "a payload and an artifact replaced by the word of an event";
 const PERSONAL: &str = "personal fields that are sealed";
 const COMPRESSED: &str = "blocks that are compressed";
+/// Makes a ledger in a folder.
+type Grow = fn(&Path) -> Ledger;
+
 /// Ledgers of their own, written once: from then on the committed vectors hold them.
-const GROWN: &[(&str, fn(&Path) -> Ledger)] =
+const GROWN: &[(&str, Grow)] =
     &[(REDACTED, |dir| redacted(dir, 1)), (PERSONAL, |dir| about_people(dir, 1)), (COMPRESSED, compressed)];
 
 const SEALED: &str = "00000000000000000001";

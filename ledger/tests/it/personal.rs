@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 const CANARY: &str = "canary-7391";
 
+/// Changes a ledger's files.
+type Harm<'a> = &'a dyn Fn(&Path);
+
 fn two_people(id: &str, alice: &str, bob: &str) -> NewEvent {
     marked(
         id,
@@ -273,7 +276,7 @@ fn a_vault_that_lost_a_file_or_got_anothers_key_says_so() {
         let json = format!(r#"{{"$data_subject":"{subject}","value":1}}"#);
         ledger.append(&tenant(), vec![marked("e", &json)]).unwrap();
     }
-    let cases: [(&dyn Fn(&Path), &str); 3] = [
+    let cases: [(Harm<'_>, &str); 3] = [
         (&|to| std::fs::remove_file(vault_key(to)).unwrap(), "vault.key"),
         (&|to| std::fs::remove_file(vault_file(to)).unwrap(), "persons.keys"),
         (&|to| assert!(std::fs::copy(vault_key(other.path()), vault_key(to)).is_ok()), "persons.keys"),
@@ -321,7 +324,9 @@ fn every_changed_byte_of_the_vault_is_found_and_a_torn_end_is_cut() {
         drop(ledger);
         let mended = std::fs::read(vault_file(dir.path())).unwrap();
         assert!(
-            mended.starts_with(&whole) && mended.len() % 128 == 0 && mended.len() < whole.len() + torn.len().max(129)
+            mended.starts_with(&whole)
+                && mended.len().is_multiple_of(128)
+                && mended.len() < whole.len() + torn.len().max(129)
         );
         std::fs::write(vault_file(dir.path()), &whole).unwrap();
     }
@@ -425,7 +430,7 @@ fn keys_that_were_lost_are_missed_at_the_first_event_that_needs_one() {
         let bytes = std::fs::read(vault_file(to)).unwrap();
         std::fs::write(vault_file(to), &bytes[..length]).unwrap();
     };
-    let cases: [(&dyn Fn(&Path), u64); 4] = [
+    let cases: [(Harm<'_>, u64); 4] = [
         (&|to| cut(to, 0), 3),
         (&|to| cut(to, 128), 4),
         (&|to| cut(to, 200), 4),

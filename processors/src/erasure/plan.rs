@@ -57,6 +57,11 @@ pub(super) fn plan(ctx: &Context, request: &ErasureRequest) -> Result<ErasurePla
         keys: ledger.person_keys(tenant, &request.data_subject)?,
         ..ErasurePlan::default()
     };
+    for key in ledger.registered_keys(tenant, &request.request)? {
+        if !plan.keys.contains(&key) {
+            plan.keys.push(key);
+        }
+    }
     let mut runs = BTreeSet::new();
     let mut take = |recorded: &Recorded, documents: &mut BTreeSet<Ref>| {
         documents.extend(recorded.produced.iter().filter(|made| matches!(made, Ref::Doc(_))).cloned());
