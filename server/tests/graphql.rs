@@ -60,7 +60,7 @@ fn runs_know_their_parents_checkpoints_and_curves() {
         r#"{{ run(id: "{CHILD}", atLeast: {last}) {{ method kind state parent {{ id name state metrics config
             checkpoints {{ step tokens weightsDigest }}
             curves(metrics: ["loss"], x: TOKENS, points: 8) {{ metric axis points {{ x step value }} }} }} }}
-            whole: curves(runs: ["run:{RUN}"], metrics: ["loss", "none"]) {{ metric points {{ value }} }} }}"#
+            whole: curves(runs: ["run:{RUN}"], metrics: ["loss", "none"], atLeast: {last}) {{ metric points {{ value }} }} }}"#
     ));
     let parent = &data["run"]["parent"];
     assert_eq!(
