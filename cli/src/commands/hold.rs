@@ -11,7 +11,7 @@ pub(crate) enum Args {
     Place {
         /// The hold's own id, by which it is lifted.
         hold: String,
-        /// What it covers: tenant, project:<name>, stream:<name> or data-subject:<digest>.
+        /// What it covers: `tenant`, `project:<name>`, `stream:<name>` or `data-subject:<digest>`.
         #[arg(long, default_value = "tenant")]
         scope: String,
         #[arg(long, default_value = "")]
