@@ -185,8 +185,12 @@ fn recorded(entry: &Entry, record: &Record<'_>, vault: &Vault) -> Result<Recorde
     let mut event = Event::decode(entry.event_type, &stored.data)?;
     let (erased, sealed) =
         personal::restore(vault, &entry.identity, &stored.sealed, &mut event, &mut stored.extensions)?;
-    Ok(Recorded {
-        redacted_by: None,
+    Ok(Recorded { erased, sealed, ..assembled(entry, event, stored) })
+}
+
+/// An event as readers get it, before anything is said of what it lacks.
+pub(crate) fn assembled(entry: &Entry, event: Event, stored: StoredPayload) -> Recorded {
+    Recorded {
         position: entry.position,
         recorded_at: entry.recorded_at,
         stream_version: entry.stream_version,
@@ -200,9 +204,10 @@ fn recorded(entry: &Entry, record: &Record<'_>, vault: &Vault) -> Result<Recorde
         extensions: stored.extensions,
         used: stored.used,
         produced: stored.produced,
-        erased,
-        sealed,
-    })
+        erased: Vec::new(),
+        sealed: Vec::new(),
+        redacted_by: None,
+    }
 }
 
 /// Walks from a position towards the head. Locks are held only while places are looked up, never while reading.

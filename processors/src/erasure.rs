@@ -1,8 +1,8 @@
 //! Erasure of a data subject: what holds their data is found by lineage, their keys are destroyed, artifacts are rewritten
 //! without their documents or destroyed, projections are built anew, and a signed receipt says what was done.
 //!
-//! Order: request, register, event, artifacts, keys, projections, receipt. A call that was cut short is finished by the
-//! same call with the same request id: what was destroyed by then is read from the event.
+//! Order: request, register, artifacts, event, keys, projections, receipt. A call that was cut short is finished by the
+//! same call with the same request id: what was destroyed by then is read from the events.
 
 mod carry_out;
 mod plan;

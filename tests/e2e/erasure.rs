@@ -1,6 +1,7 @@
 //! A person is erased from everywhere: events, documents, dataset shards, samples, projections, exports and backups.
 
 use crate::support::Place;
+use cairn_schemas::Blake3;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -127,6 +128,64 @@ fn nothing_of_an_erased_person_is_left_in_any_file_and_the_others_keep_theirs() 
     std::fs::rename(&restored, place.data()).unwrap();
     let events = place.cairn(&["--json", "log", "--type", "cairn.custom.recorded.v1"]).ok().out;
     assert!(!events.contains(ALICE_SECRET) && events.contains(BOB_SECRET), "the vault's backup is erased again");
+}
+
+/// Nobody wrote down whom a document is about: whoever asks for the erasure names the document.
+const LETTERS: &str = r#"
+project: people
+jobs:
+  - name: letters
+    ingest: { paths: [letters.jsonl], author: the post office, access_policy: private, language: en, dedup: off }
+"#;
+
+#[test]
+fn a_named_document_is_cut_from_the_shards_of_its_ingestion_unless_a_hold_covers_it() {
+    let place = Place::new();
+    let letter = |n: usize| {
+        let secret = if n == 3 { ALICE_SECRET } else { BOB_SECRET };
+        json!({ "text": format!("Letter {n}: I wrote {secret} on a card and kept it at home, number {n}.") })
+            .to_string()
+    };
+    place.write("letters.jsonl", (0..10).map(letter).collect::<Vec<_>>().join("\n"));
+    place.write("pipeline.yaml", LETTERS);
+    place.cairn(&["run", "pipeline.yaml"]).ok();
+    let shards = place.data().join("artifacts");
+    let text = "Letter 3: I wrote quokka-7f3a9c-of-alice on a card and kept it at home, number 3.";
+    let document = format!("doc:{}", Blake3::of(text.as_bytes()));
+    assert_eq!(files_with(&shards, ALICE_SECRET).len(), 1, "the document is in one shard");
+
+    let erase = |document: &str, more: &[&str]| {
+        let mut args = vec!["erase", "--data-subject", ALICE, "--basis", "GDPR Art. 17", "--request", "r-2"];
+        args.extend(["--receipt", "receipt", "--document", document]);
+        args.extend(more);
+        args.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let unknown = format!("doc:{}", "0".repeat(64));
+    place.cairn(&erase(&unknown, &[])).refuses(3, &["no document", &unknown, "doc:<blake3>"]);
+    place.cairn(&erase("ds://people/letters@1.0.0", &[])).refuses(3, &["no document", "doc:<blake3>"]);
+    place.cairn(&["hold", "place", "case-9", "--reason", "a court asked"]).ok();
+    for more in [&["--plan"] as &[&str], &[]] {
+        place.cairn(&erase(&document, more)).refuses(4, &["legal hold `case-9` on `tenant`", "cairn hold lift"]);
+    }
+    assert_eq!(files_with(&shards, ALICE_SECRET).len(), 1, "what is held stays");
+    place.cairn(&["hold", "lift", "case-9", "--reason", "settled"]).ok();
+
+    let planned = place.cairn(&[vec!["--json".to_owned()], erase(&document, &["--plan"])].concat()).json();
+    assert_eq!(planned["artifacts"][0]["fate"], "rewritten", "{planned}");
+    assert_eq!(planned["artifacts"][0]["rows_removed"], 1, "{planned}");
+    let erased = place.cairn(&[vec!["--json".to_owned()], erase(&document, &[])].concat()).json();
+    assert_eq!(erased["plan"]["documents"], json!([document]), "{erased}");
+    assert_eq!(erased["rewritten"].as_array().unwrap().len(), 1, "{erased}");
+    assert_eq!(files_with(&place.data(), ALICE_SECRET), [] as [PathBuf; 0]);
+    assert_eq!(files_with(&shards, "Letter 4: I wrote").len(), 1, "the other rows go on");
+    assert_eq!(place.json(&["verify"])["verdict"], "erased with authority");
+    place.cairn(&["verify", "receipt"]).ok();
+
+    // The request is finished: it takes the same document again, and no other.
+    place.cairn(&erase(&document, &[])).ok();
+    let other = "Letter 4: I wrote wombat-11d04e-of-bob on a card and kept it at home, number 4.";
+    let other = format!("doc:{}", Blake3::of(other.as_bytes()));
+    place.cairn(&erase(&other, &[])).refuses(4, &["request `r-2`", "is finished", "request id of their own"]);
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -32,7 +32,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     match args {
         Args::Show => {}
         Args::Place { hold, scope, reason } => {
-            if !is_scope(scope) {
+            if !cairn_ledger::Hold::is_scope(scope) {
                 return Err(exit::wrong_input(format!(
                     "`{scope}` is no scope; write tenant, project:<name>, stream:<name> or data-subject:<digest>, the digest \
                      as `cairn erase --plan` shows it"
@@ -63,13 +63,4 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         say!("no hold is in force");
     }
     done()
-}
-
-fn is_scope(scope: &str) -> bool {
-    match scope.split_once(':') {
-        None => scope == "tenant",
-        Some(("project" | "stream", name)) => !name.is_empty(),
-        Some(("data-subject", digest)) => digest.parse::<cairn_schemas::Blake3>().is_ok(),
-        Some(_) => false,
-    }
 }

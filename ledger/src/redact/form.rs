@@ -6,6 +6,7 @@
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::payload::{MacKeys, Record, RecordKind, SALT_BYTES};
+use crate::reader::assembled;
 use cairn_schemas::{Blake3, Event, Recorded, StoredPayload, TypeCode};
 
 /// The extension attribute of a replacement that names the request on which it was made.
@@ -56,22 +57,7 @@ pub(crate) fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, E
         || cairn_schemas::Error::Stored { what: "a replacement", why: "it does not begin with a version".into() };
     let (version, data) = stored.data.split_first_chunk::<2>().ok_or_else(wrong)?;
     let event_type = TypeCode { code: entry.event_type.code, version: u16::from_be_bytes(*version) };
-    Ok(Recorded {
-        position: entry.position,
-        recorded_at: entry.recorded_at,
-        stream_version: entry.stream_version,
-        event: Event::decode(event_type, data)?,
-        erased: Vec::new(),
-        sealed: Vec::new(),
-        redacted_by: Some(stored.extensions.remove(REDACTED_BY).unwrap_or_default()),
-        source: stored.source,
-        id: stored.id,
-        stream: stored.stream,
-        project: stored.project,
-        occurred_at: stored.occurred_at,
-        causation: stored.causation,
-        extensions: stored.extensions,
-        used: stored.used,
-        produced: stored.produced,
-    })
+    let event = Event::decode(event_type, data)?;
+    let redacted_by = Some(stored.extensions.remove(REDACTED_BY).unwrap_or_default());
+    Ok(Recorded { redacted_by, ..assembled(entry, event, stored) })
 }

@@ -4,7 +4,7 @@ use crate::entry::Entry;
 use crate::error::Error;
 use crate::payload::Record;
 use crate::reader::{View, walk};
-use cairn_schemas::{Event, Position, RawJson, StoredPayload, Timestamp};
+use cairn_schemas::{Blake3, Event, Position, RawJson, StoredPayload, Timestamp};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 
@@ -16,17 +16,32 @@ const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     pub hold: String,
-    /// `tenant`, `project:<name>` or `stream:<name>`. What is none of these covers everything.
+    /// `tenant`, `project:<name>`, `stream:<name>` or `data-subject:<digest>`. What is none of these covers everything.
     pub scope: String,
     pub position: Position,
 }
 
 impl Hold {
-    pub fn covers(&self, project: &str, stream: &str) -> bool {
+    /// Whether it covers an event. Where it is not known whom the event is about, a hold on a person covers it.
+    pub fn covers(&self, project: &str, stream: &str, data_subject: Option<&Blake3>) -> bool {
         match self.scope.split_once(':') {
             Some(("project", name)) => name == project,
             Some(("stream", name)) => name == stream,
+            Some(("data-subject", digest)) => match (digest.parse::<Blake3>(), data_subject) {
+                (Ok(held), Some(person)) => held == *person,
+                _ => true,
+            },
             _ => true,
+        }
+    }
+
+    /// Whether a text is a scope.
+    pub fn is_scope(text: &str) -> bool {
+        match text.split_once(':') {
+            None => text == "tenant",
+            Some(("project" | "stream", name)) => !name.is_empty(),
+            Some(("data-subject", digest)) => digest.parse::<Blake3>().is_ok(),
+            Some(_) => false,
         }
     }
 }
@@ -92,4 +107,35 @@ pub(crate) fn read(view: &RwLock<View>) -> Result<Governance, Error> {
         Ok(true)
     })?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(scope: &str) -> Hold {
+        Hold { hold: "h".into(), scope: scope.into(), position: Position::FIRST }
+    }
+
+    #[test]
+    fn a_hold_on_a_person_covers_them_however_the_digest_is_written_and_whoever_is_not_known() {
+        let (held, other) = (Blake3::of(b"held"), Blake3::of(b"other"));
+        for digest in [held.to_hex(), held.to_hex().to_uppercase()] {
+            let hold = hold(&format!("data-subject:{digest}"));
+            assert!(Hold::is_scope(&hold.scope));
+            assert!(hold.covers("p", "s", Some(&held)) && hold.covers("p", "s", None));
+            assert!(!hold.covers("p", "s", Some(&other)));
+        }
+    }
+
+    /// A log may have holds that this version did not place.
+    #[test]
+    fn a_hold_whose_scope_cannot_be_read_covers_everything() {
+        for scope in ["", "tenants", "data-subject:alice", "model:m"] {
+            assert!(!Hold::is_scope(scope), "{scope}");
+            assert!(hold(scope).covers("p", "s", Some(&Blake3::of(b"other"))), "{scope}");
+        }
+        assert!(hold("project:p").covers("p", "s", None) && !hold("project:p").covers("q", "p", None));
+        assert!(hold("stream:s").covers("p", "s", None) && !hold("stream:s").covers("s", "t", None));
+    }
 }

@@ -107,7 +107,7 @@ fn choose(
         };
     }
     let stored = StoredPayload::decode(payload)?;
-    if let Some(held) = governance.holds.iter().find(|hold| hold.covers(&stored.project, &stored.stream)) {
+    if let Some(held) = governance.holds.iter().find(|hold| hold.covers(&stored.project, &stored.stream, None)) {
         return Err(Error::Held { position, hold: held.hold.clone(), scope: held.scope.clone() });
     }
     let commitment = Replaced::of(keys, &redaction.request, entry, stored)?.commitment();

@@ -1,16 +1,15 @@
 //! Does what a plan says, in an order that a crash at any point can be taken up from.
 
 use super::ErasureRequest;
-use super::plan::{ArtifactFate, ErasurePlan, digests_of, plan};
+use super::plan::{ArtifactFate, ErasurePlan, plan};
 use super::receipt::{self, Receipt};
-use super::rewrite::{Finder, Rewritten, drop_shared, without_documents, without_texts};
 use crate::{Context, Error, history, managed};
 use cairn_ledger::{Error as LedgerError, Redaction, Selection};
 use cairn_schemas::events::dataset::VersionWithdrawn;
 use cairn_schemas::events::governance::{ErasureRequested, SubjectErased};
 use cairn_schemas::events::job::{JobCompleted, JobStarted};
 use cairn_schemas::{Blake3, Event, KeyId, NewEvent, Position, RawJson, Ref, RunId};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 const SOURCE: &str = "cairn://processors/erasure";
@@ -45,22 +44,21 @@ pub fn erase(ctx: &Context, request: &ErasureRequest) -> Result<Erased, Error> {
     let before = recorded_of(ctx, &request.request)?;
     let data_subject = ledger.data_subject(tenant, &request.data_subject)?;
     check_known(request, &plan, &before)?;
-    let asked = ErasureRequested { request: request.request.clone(), data_subject, basis: request.basis.clone() };
-    append(ctx, &format!("{}/requested", request.request), asked)?;
+    record_request(ctx, request, data_subject)?;
     let keys: Vec<String> = plan.keys.iter().map(ToString::to_string).collect();
     ledger.register_destroyed(tenant, &request.request, &keys, &[])?;
     rewrite(ctx, &request.request, &plan)?;
-    destroy_artifacts(ctx, request, &plan)?;
-    if before.positions.is_empty() {
-        let destroyed = recorded_of(ctx, &request.request)?.artifacts;
-        record_erased(ctx, request, &plan, data_subject, keys, destroyed)?;
+    let destroyed = destroy_artifacts(ctx, request, &plan)?;
+    if !before.is_finished() {
+        let artifacts = [before.artifacts, destroyed].concat();
+        record_erased(ctx, request, &plan, data_subject, keys, artifacts)?;
     }
     ledger.destroy_person(tenant, &request.data_subject)?;
     redact_mentions(ctx, request)?;
     for dataset in &plan.datasets {
         let reason = format!("erasure request {}: rows were removed", request.request);
         let withdrawn = VersionWithdrawn { dataset: dataset.clone(), reason };
-        append(ctx, &format!("{}/withdrawn/{dataset}", request.request), withdrawn)?;
+        record(ctx, &format!("{}/withdrawn/{dataset}", request.request), withdrawn)?;
     }
     let folders_removed = managed::remove(ctx, &plan.exports, &plan.datasets)?;
     // Built anew from what the log still gives; the stores that hold what it gave before are deleted.
@@ -82,10 +80,12 @@ fn check_known(request: &ErasureRequest, plan: &ErasurePlan, before: &Recorded) 
     if plan.keys.is_empty() && plan.documents.is_empty() && before.positions.is_empty() {
         return Err(nobody(request));
     }
-    if !before.positions.is_empty() && plan.keys.iter().any(|key| !before.keys.contains(key)) {
+    let finds_more =
+        || plan.keys.iter().any(|key| !before.keys.contains(key)) || !plan.documents.is_subset(&before.documents);
+    if before.is_finished() && finds_more() {
         return Err(Error::refused(
             format!("request `{}`", request.request),
-            "is finished, and there are newer events about the person; erase them under a request id of their own",
+            "is finished, and there are events or documents of the person that it did not have; erase them under a request id of their own",
         ));
     }
     Ok(())
@@ -103,10 +103,12 @@ pub(super) fn nobody(request: &ErasureRequest) -> Error {
 pub(super) struct Recorded {
     /// Where it is said that the person was erased.
     pub(super) positions: Vec<Position>,
+    /// How many events say so once all of them are recorded.
+    pages: usize,
     pub(super) keys: Vec<KeyId>,
     /// Events that held sealed fields.
     pub(super) events: u64,
-    pub(super) documents: Vec<Ref>,
+    pub(super) documents: BTreeSet<Ref>,
     pub(super) models: Vec<Ref>,
     /// Artifacts that were destroyed.
     pub(super) artifacts: Vec<Ref>,
@@ -116,11 +118,19 @@ pub(super) struct Recorded {
     pub(super) mentions: Vec<Position>,
 }
 
+impl Recorded {
+    /// Whether every page that says that the person was erased is recorded.
+    fn is_finished(&self) -> bool {
+        !self.positions.is_empty() && self.positions.len() >= self.pages
+    }
+}
+
 fn recorded_of(ctx: &Context, request: &str) -> Result<Recorded, Error> {
     let (mut found, mut inputs) = (Recorded::default(), BTreeMap::<RunId, Vec<Ref>>::new());
     history::all(ctx, None, &mut |recorded| match &recorded.event {
         Event::SubjectErased(erased) if erased.request == request => {
             found.positions.push(recorded.position);
+            found.pages = erased.pages as usize;
             found.keys.extend(erased.keys.iter().filter_map(|key| key.parse::<KeyId>().ok()));
             found.events = erased.events;
             found.documents.extend(erased.documents.iter().cloned());
@@ -142,18 +152,29 @@ fn recorded_of(ctx: &Context, request: &str) -> Result<Recorded, Error> {
     Ok(found)
 }
 
-/// Records an event; one that an earlier call recorded, with whatever figures it had then, stands.
-fn append(ctx: &Context, id: &str, event: impl Into<Event>) -> Result<Position, Error> {
-    let event = NewEvent::new(SOURCE, id, event);
-    match ctx.ledger().with_reserve(|| ctx.ledger().append(ctx.tenant(), vec![event.clone()])) {
-        Ok(appended) => Ok(appended[0].position),
-        Err(LedgerError::Conflict { position, .. }) if !id.ends_with("/requested") => Ok(position),
+/// Records who is to be erased and why. The same request again is the same event.
+fn record_request(ctx: &Context, request: &ErasureRequest, data_subject: Blake3) -> Result<(), Error> {
+    let asked = ErasureRequested { request: request.request.clone(), data_subject, basis: request.basis.clone() };
+    match append(ctx, &format!("{}/requested", request.request), asked) {
         Err(LedgerError::Conflict { .. }) => Err(Error::refused(
-            format!("request `{}`", id.trim_end_matches("/requested")),
+            format!("request `{}`", request.request),
             "was used before for another person or basis; give each erasure a request id of its own",
         )),
-        Err(error) => Err(error.into()),
+        other => Ok(other?),
     }
+}
+
+/// Records what was done; what an earlier call recorded of it, with whatever figures it had then, stands.
+fn record(ctx: &Context, id: &str, event: impl Into<Event>) -> Result<(), Error> {
+    match append(ctx, id, event) {
+        Err(LedgerError::Conflict { .. }) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn append(ctx: &Context, id: &str, event: impl Into<Event>) -> Result<(), LedgerError> {
+    let event = NewEvent::new(SOURCE, id, event);
+    ctx.ledger().with_reserve(|| ctx.ledger().append(ctx.tenant(), vec![event.clone()])).map(drop)
 }
 
 /// Stores what stays of the artifacts that are cut, and records it as a job, so that lineage leads from one to the other.
@@ -161,11 +182,10 @@ fn rewrite(ctx: &Context, request: &str, plan: &ErasurePlan) -> Result<(), Error
     let begun = Instant::now();
     let mut pairs = Vec::new();
     let cut = plan.artifacts.iter().filter(|planned| planned.fate == ArtifactFate::Rewritten);
-    let left = Left::of(ctx, plan)?;
     for planned in cut {
         let Ref::Artifact(digest) = &planned.artifact else { continue };
         let bytes = ctx.ledger().artifacts(ctx.tenant()).get(digest)?;
-        if let Some(rewritten) = left.after(&bytes) {
+        if let Some(rewritten) = plan.cut.after(&bytes) {
             let stored = ctx.ledger().artifacts(ctx.tenant()).put_bytes(&rewritten.bytes)?;
             pairs.push((planned.artifact.clone(), Ref::Artifact(stored.blake3)));
         }
@@ -194,53 +214,25 @@ fn rewrite(ctx: &Context, request: &str, plan: &ErasurePlan) -> Result<(), Error
         duration_ms: begun.elapsed().as_millis() as u64,
         summary: RawJson::of(&serde_json::json!({ "rows_removed": rows })),
     };
-    append(ctx, &format!("{request}/{run}/started"), started)?;
-    append(ctx, &format!("{request}/{run}/completed"), completed)?;
+    record(ctx, &format!("{request}/{run}/started"), started)?;
+    record(ctx, &format!("{request}/{run}/completed"), completed)?;
     Ok(())
 }
 
-/// What decides which rows of an artifact stay, as the plan decided it.
-struct Left {
-    documents: HashSet<Blake3>,
-    finder: Finder,
-}
-
-impl Left {
-    fn of(ctx: &Context, plan: &ErasurePlan) -> Result<Self, Error> {
-        let (documents, mut texts) = (digests_of(&plan.documents), BTreeSet::new());
-        let stored = ctx.ledger().artifacts(ctx.tenant());
-        let each = |take: &mut dyn FnMut(&[u8])| -> Result<(), Error> {
-            for planned in &plan.artifacts {
-                if let Ref::Artifact(digest) = &planned.artifact {
-                    take(&stored.get(digest)?);
-                }
-            }
-            Ok(())
-        };
-        each(&mut |bytes| drop(without_documents(bytes, &documents, &mut texts)))?;
-        each(&mut |bytes| drop_shared(bytes, &documents, &mut texts))?;
-        Ok(Self { documents, finder: Finder::new(&texts) })
-    }
-
-    fn after(&self, bytes: &[u8]) -> Option<Rewritten> {
-        without_documents(bytes, &self.documents, &mut BTreeSet::new()).or_else(|| without_texts(bytes, &self.finder))
-    }
-}
-
-/// By the ledger's own redaction: register, event, destruction, in an order that survives a crash.
-fn destroy_artifacts(ctx: &Context, request: &ErasureRequest, plan: &ErasurePlan) -> Result<(), Error> {
+/// By the ledger's own redaction: register, event, destruction, in an order that survives a crash. Gives what was there.
+fn destroy_artifacts(ctx: &Context, request: &ErasureRequest, plan: &ErasurePlan) -> Result<Vec<Ref>, Error> {
     let digests = plan.artifacts.iter().filter_map(|planned| match &planned.artifact {
         Ref::Artifact(digest) => Some(*digest),
         _ => None,
     });
     let artifacts: Vec<Blake3> = digests.collect();
     if artifacts.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let selection = Selection::Positions(Vec::new());
     let (request, basis) = (request.request.clone(), request.basis.clone());
-    ctx.ledger().redact(ctx.tenant(), &Redaction { selection, request, basis, artifacts })?;
-    Ok(())
+    let redacted = ctx.ledger().redact(ctx.tenant(), &Redaction { selection, request, basis, artifacts })?;
+    Ok(redacted.artifacts.into_iter().map(Ref::Artifact).collect())
 }
 
 /// Redacts the events that still name the person once their keys are gone: a producer may have put the name into free text
@@ -298,7 +290,7 @@ fn record_erased(
             artifact_count: artifacts.len() as u64,
             vault_backups_expire_at: expire,
         };
-        append(ctx, &format!("{}/erased/{}", request.request, page + 1), erased)?;
+        record(ctx, &format!("{}/erased/{}", request.request, page + 1), erased)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! everything that was made of them.
 
 use super::ErasureRequest;
-use super::rewrite::{Finder, drop_shared, is_rows, without_documents, without_texts};
+use super::rewrite::{Cut, collect_of, drop_shared, is_rows};
 use crate::{Context, Error, history};
 use cairn_ledger::Hold;
 use cairn_projections::lineage::{Direction, Limit};
@@ -46,6 +46,9 @@ pub struct ErasurePlan {
     pub deployments: Vec<Ref>,
     /// Exports that left with what is now erased.
     pub exports: Vec<String>,
+    /// Which rows of the artifacts go.
+    #[serde(skip)]
+    pub(super) cut: Cut,
 }
 
 /// Finds what an erasure would do. Refused where a legal hold covers any of it.
@@ -62,36 +65,28 @@ pub(super) fn plan(ctx: &Context, request: &ErasureRequest) -> Result<ErasurePla
             plan.keys.push(key);
         }
     }
-    let mut runs = BTreeSet::new();
-    let mut take = |recorded: &Recorded, documents: &mut BTreeSet<Ref>| {
-        documents.extend(recorded.produced.iter().filter(|made| matches!(made, Ref::Doc(_))).cloned());
-        if let Event::DocumentIngested(ingested) = &recorded.event {
-            runs.insert(ingested.run);
-        }
-    };
-    let holds = ledger.holds(tenant)?;
+    let holds = Holds { in_force: ledger.holds(tenant)?, data_subject: plan.data_subject };
     for position in positions(ctx, &plan.keys)? {
-        let recorded = ctx.ledger().read(tenant, position, 1)?.pop();
-        let recorded = recorded.ok_or_else(|| gone(position))?;
-        check_holds(&holds, &recorded, &plan)?;
-        take(&recorded, &mut plan.documents);
+        let recorded = event_at(ctx, position)?;
+        holds.check(&recorded)?;
+        plan.documents.extend(recorded.produced.into_iter().filter(|made| matches!(made, Ref::Doc(_))));
         plan.positions.push(position);
     }
-    for document in &request.documents {
-        take_document(ctx, document, &mut plan.documents)?;
-    }
+    plan.documents.extend(request.documents.iter().cloned());
+    let runs = ingestions_of(ctx, &plan.documents, &holds)?;
     let made = made_of(ctx, &plan.documents, &runs)?;
     let of_kind = |wanted: fn(&Ref) -> bool| made.iter().filter(|made| wanted(made)).cloned().collect();
     plan.datasets = of_kind(|made| matches!(made, Ref::Dataset { .. }));
     plan.models = of_kind(|made| matches!(made, Ref::Model { .. }));
     plan.deployments = of_kind(|made| matches!(made, Ref::Deployment(_)));
-    plan.artifacts = artifacts_with(ctx, &plan.documents, &made)?;
+    (plan.cut, plan.artifacts) = artifacts_with(ctx, &plan.documents, &made)?;
     plan.exports = exports_with(ctx, &plan, &made)?;
     Ok(plan)
 }
 
-fn gone(position: Position) -> Error {
-    Error::Stored { what: format!("event {position}"), why: "it was there a moment ago".into() }
+fn event_at(ctx: &Context, position: Position) -> Result<Recorded, Error> {
+    let recorded = ctx.ledger().read(ctx.tenant(), position, 1)?.pop();
+    recorded.ok_or_else(|| Error::Stored { what: format!("event {position}"), why: "it was there a moment ago".into() })
 }
 
 fn positions(ctx: &Context, keys: &[KeyId]) -> Result<Vec<Position>, Error> {
@@ -105,34 +100,47 @@ fn positions(ctx: &Context, keys: &[KeyId]) -> Result<Vec<Position>, Error> {
     Ok(found)
 }
 
-/// A hold that covers the tenant, the event's project or stream, or the person.
-fn check_holds(holds: &[Hold], recorded: &Recorded, plan: &ErasurePlan) -> Result<(), Error> {
-    let person = plan.data_subject.map(|digest| format!("data-subject:{digest}"));
-    let held = holds.iter().find(|hold| match hold.scope.starts_with("data-subject:") {
-        true => Some(&hold.scope) == person.as_ref(),
-        false => hold.covers(&recorded.project, &recorded.stream),
-    });
-    match held {
-        None => Ok(()),
-        Some(hold) => Err(Error::refused(
-            format!("legal hold `{}` on `{}`", hold.hold, hold.scope),
-            format!("covers event {} of this person; lift it first with `cairn hold lift`", recorded.position),
-        )),
+/// The holds that may cover something of the person.
+struct Holds {
+    in_force: Vec<Hold>,
+    data_subject: Option<Blake3>,
+}
+
+impl Holds {
+    /// Refuses an event of the person that is held.
+    fn check(&self, recorded: &Recorded) -> Result<(), Error> {
+        let covers = |hold: &&Hold| hold.covers(&recorded.project, &recorded.stream, self.data_subject.as_ref());
+        match self.in_force.iter().find(covers) {
+            None => Ok(()),
+            Some(hold) => Err(Error::refused(
+                format!("legal hold `{}` on `{}`", hold.hold, hold.scope),
+                format!("covers event {} of this person; lift it first with `cairn hold lift`", recorded.position),
+            )),
+        }
     }
 }
 
-fn take_document(ctx: &Context, document: &Ref, documents: &mut BTreeSet<Ref>) -> Result<(), Error> {
-    let known = matches!(document, Ref::Doc(_))
-        && !ctx.projections().lineage().walk(document, Direction::Up, 1, 2)?.nodes.is_empty();
-    if !known {
-        return Err(Error::UnknownRef {
-            kind: "document",
-            reference: document.to_string(),
-            hint: "name one as doc:<blake3>; `cairn lineage` and the rows of datasets show them".into(),
-        });
+/// The runs that ingested the documents, whoever each run says wrote them. Refuses what is no document, and what is held.
+fn ingestions_of(ctx: &Context, documents: &BTreeSet<Ref>, holds: &Holds) -> Result<BTreeSet<RunId>, Error> {
+    let mut runs = BTreeSet::new();
+    for document in documents {
+        let graph = ctx.projections().lineage().walk(document, Direction::Up, 1, EVERYTHING)?;
+        if !matches!(document, Ref::Doc(_)) || graph.nodes.is_empty() {
+            return Err(Error::UnknownRef {
+                kind: "document",
+                reference: document.to_string(),
+                hint: "name one as doc:<blake3>; `cairn lineage` and the rows of datasets show them".into(),
+            });
+        }
+        for edge in &graph.edges {
+            holds.check(&event_at(ctx, edge.position)?)?;
+        }
+        runs.extend(graph.nodes.into_iter().filter_map(|node| match node.reference {
+            Ref::Run(run) => Some(run),
+            _ => None,
+        }));
     }
-    documents.insert(document.clone());
-    Ok(())
+    Ok(runs)
 }
 
 /// Everything that was made of the documents, and what their ingestions stored, in the order of the walk. Other documents
@@ -159,44 +167,41 @@ fn made_of(ctx: &Context, documents: &BTreeSet<Ref>, runs: &BTreeSet<RunId>) -> 
 }
 
 /// Which of the artifacts hold rows of the documents, or copies of their words, and what becomes of each.
-fn artifacts_with(ctx: &Context, documents: &BTreeSet<Ref>, made: &[Ref]) -> Result<Vec<PlannedArtifact>, Error> {
+fn artifacts_with(
+    ctx: &Context,
+    documents: &BTreeSet<Ref>,
+    made: &[Ref],
+) -> Result<(Cut, Vec<PlannedArtifact>), Error> {
     let stored = ctx.ledger().artifacts(ctx.tenant());
-    let candidates = made.iter().filter_map(|made| match made {
-        Ref::Artifact(digest) if stored.contains(digest) => Some(*digest),
+    let digests = documents.iter().filter_map(|document| match document {
+        Ref::Doc(digest) => Some(*digest),
         _ => None,
     });
-    let candidates: Vec<Blake3> = candidates.collect();
-    let digests = digests_of(documents);
-    let (mut texts, mut planned, mut others) = (BTreeSet::new(), Vec::new(), Vec::new());
-    for digest in &candidates {
-        let Some(bytes) = text_of(stored.get(digest)?) else { continue };
-        match without_documents(&bytes, &digests, &mut texts) {
-            None => others.push(*digest),
-            Some(left) => planned.push(planned_of(*digest, &bytes, left.rows_left, left.rows_removed)),
+    let digests: HashSet<Blake3> = digests.collect();
+    let (mut texts, mut candidates) = (BTreeSet::new(), Vec::new());
+    for made in made {
+        let Ref::Artifact(digest) = made else { continue };
+        if !stored.contains(digest) {
+            continue;
+        }
+        let bytes = stored.get(digest)?;
+        // Weights and other binary artifacts hold no rows.
+        if std::str::from_utf8(&bytes).is_ok() {
+            collect_of(&bytes, &digests, &mut texts);
+            candidates.push(*digest);
         }
     }
     for digest in &candidates {
-        if let Some(bytes) = text_of(stored.get(digest)?) {
-            drop_shared(&bytes, &digests, &mut texts);
-        }
+        drop_shared(&stored.get(digest)?, &digests, &mut texts);
     }
-    let finder = Finder::new(&texts);
-    for digest in others {
-        let Some(bytes) = text_of(stored.get(&digest)?) else { continue };
-        if let Some(left) = without_texts(&bytes, &finder) {
+    let (cut, mut planned) = (Cut::new(digests, &texts), Vec::new());
+    for digest in candidates {
+        let bytes = stored.get(&digest)?;
+        if let Some(left) = cut.after(&bytes) {
             planned.push(planned_of(digest, &bytes, left.rows_left, left.rows_removed));
         }
     }
-    Ok(planned)
-}
-
-pub(super) fn digests_of(documents: &BTreeSet<Ref>) -> HashSet<Blake3> {
-    documents.iter().filter_map(|document| if let Ref::Doc(digest) = document { Some(*digest) } else { None }).collect()
-}
-
-/// Weights and other binary artifacts hold no rows.
-fn text_of(bytes: Vec<u8>) -> Option<Vec<u8>> {
-    String::from_utf8(bytes).ok().map(String::into_bytes)
+    Ok((cut, planned))
 }
 
 /// Rows that stay go on in a new artifact; what is no list of rows cannot be cut, and goes.

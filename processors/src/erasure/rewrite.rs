@@ -19,28 +19,39 @@ pub(super) struct Rewritten {
     pub(super) rows_removed: u64,
 }
 
-/// The lines that do not name one of the documents. `None` where all of them stay. The texts of the removed rows go to
-/// `texts`, so that copies without the document's name can be found.
-pub(super) fn without_documents(
-    bytes: &[u8],
-    documents: &HashSet<Blake3>,
-    texts: &mut BTreeSet<String>,
-) -> Option<Rewritten> {
-    keep_lines(bytes, |line| {
-        let names_one = names_document(line, documents);
-        if names_one && let Ok(row) = serde_json::from_slice(line) {
-            collect_texts(&row, texts);
-        }
-        !names_one
-    })
+/// Which rows go: those that name one of the documents, and in artifacts that name none, copies of those rows' words.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cut {
+    documents: HashSet<Blake3>,
+    texts: Finder,
 }
 
-/// The lines that hold none of the texts. `None` where all of them stay.
-pub(super) fn without_texts(bytes: &[u8], texts: &Finder) -> Option<Rewritten> {
-    keep_lines(bytes, |line| match serde_json::from_slice::<Value>(line) {
-        Ok(row) => !texts.is_in(&row),
-        Err(_) => !texts.is_in_bytes(line),
-    })
+impl Cut {
+    pub(super) fn new(documents: HashSet<Blake3>, texts: &BTreeSet<String>) -> Self {
+        Self { documents, texts: Finder::new(texts) }
+    }
+
+    /// What is left of an artifact. `None` where all of it stays.
+    pub(super) fn after(&self, bytes: &[u8]) -> Option<Rewritten> {
+        let named = keep_lines(bytes, |line| !names_document(line, &self.documents));
+        named.or_else(|| {
+            keep_lines(bytes, |line| match serde_json::from_slice::<Value>(line) {
+                Ok(row) => !self.texts.is_in(&row),
+                Err(_) => !self.texts.is_in_bytes(line),
+            })
+        })
+    }
+}
+
+/// Collects the texts of the rows that name one of the documents, by which copies without the document's name are found.
+pub(super) fn collect_of(bytes: &[u8], documents: &HashSet<Blake3>, texts: &mut BTreeSet<String>) {
+    for line in bytes.split(|byte| *byte == b'\n') {
+        if names_document(line, documents)
+            && let Ok(row) = serde_json::from_slice(line)
+        {
+            collect_texts(&row, texts);
+        }
+    }
 }
 
 /// Whether the bytes are rows: one JSON object a line.
@@ -57,7 +68,9 @@ pub(super) fn drop_shared(bytes: &[u8], documents: &HashSet<Blake3>, texts: &mut
         if names_other && let Ok(row) = serde_json::from_slice::<Value>(line) {
             let mut of_others = BTreeSet::new();
             collect_texts(&row, &mut of_others);
-            texts.retain(|text| !of_others.contains(text));
+            for text in &of_others {
+                texts.remove(text);
+            }
         }
     }
 }
@@ -110,15 +123,16 @@ fn collect_all(value: &Value, texts: &mut BTreeSet<String>) {
 }
 
 /// Finds any of many texts.
-pub(super) struct Finder(Option<AhoCorasick>);
+#[derive(Clone, Debug, Default)]
+struct Finder(Option<AhoCorasick>);
 
 impl Finder {
     /// Texts that stand in rows that stay are not telling, and are left out by the caller.
-    pub(super) fn new(texts: &BTreeSet<String>) -> Self {
+    fn new(texts: &BTreeSet<String>) -> Self {
         let patterns: Vec<&String> = texts.iter().collect();
         Self((!patterns.is_empty()).then(|| AhoCorasick::new(patterns).expect("texts of rows fit an automaton")))
     }
-    pub(super) fn is_in_bytes(&self, bytes: &[u8]) -> bool {
+    fn is_in_bytes(&self, bytes: &[u8]) -> bool {
         self.0.as_ref().is_some_and(|finder| finder.is_match(bytes))
     }
     fn is_in(&self, value: &Value) -> bool {
@@ -148,22 +162,34 @@ mod tests {
     fn only_the_rows_of_the_documents_go() {
         let (bytes, documents) = shard();
         let mut texts = BTreeSet::new();
-        let left = without_documents(&bytes, &documents, &mut texts).unwrap();
+        collect_of(&bytes, &documents, &mut texts);
+        let cut = Cut::new(documents.clone(), &BTreeSet::new());
+        let left = cut.after(&bytes).unwrap();
         assert_eq!((left.rows_left, left.rows_removed), (1, 1));
         assert!(bytes.ends_with(&left.bytes) && left.bytes.ends_with(b"at all\"}\n"));
+        assert_eq!(texts.iter().collect::<Vec<_>>(), ["I live in a house by the sea"]);
+        assert_eq!(cut.after(&left.bytes), None);
+    }
+
+    /// What all rows say tells nothing of whose a row is.
+    #[test]
+    fn words_that_others_say_too_are_no_trace() {
+        let (bytes, documents) = shard();
+        let mut texts =
+            BTreeSet::from(["I live in a house by the sea".to_owned(), "nothing about anybody at all".into()]);
+        drop_shared(&bytes, &documents, &mut texts);
         assert_eq!(texts.into_iter().collect::<Vec<_>>(), ["I live in a house by the sea"]);
-        assert_eq!(without_documents(&left.bytes, &documents, &mut BTreeSet::new()), None);
     }
 
     /// A sample of an evaluation holds the row's words and not its document.
     #[test]
     fn copies_are_found_by_their_words_escaped_or_not() {
-        let finder = Finder::new(&BTreeSet::from(["a \"house\" by the sea".to_owned()]));
+        let cut = Cut::new(HashSet::new(), &BTreeSet::from(["a \"house\" by the sea".to_owned()]));
         let lines = b"{\"prompt\":\"Where? a \\\"house\\\" by the sea!\"}\n{\"prompt\":\"elsewhere\"}\n";
-        let left = without_texts(lines, &finder).unwrap();
+        let left = cut.after(lines).unwrap();
         assert_eq!(left.bytes, b"{\"prompt\":\"elsewhere\"}\n");
-        assert!(without_texts(b"{\"prompt\":\"elsewhere\"}\n", &finder).is_none());
-        assert!(without_texts(b"plain words: a \"house\" by the sea", &finder).is_some());
+        assert!(cut.after(b"{\"prompt\":\"elsewhere\"}\n").is_none());
+        assert!(cut.after(b"plain words: a \"house\" by the sea").is_some());
         assert!(!Finder::new(&BTreeSet::new()).is_in_bytes(b"anything"));
     }
 }
