@@ -15,7 +15,7 @@ use cairn_schemas::{Blake3, Position, Ref, RunId, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection { name: "catalog", version: 1, apply: apply::apply };
+pub(crate) static PROJECTION: Projection = Projection::new("catalog", 1, apply::apply);
 
 /// The lists that can be asked for. `gate` lists judgments that are gates, `training` runs that train.
 pub const KINDS: [&str; 12] = [

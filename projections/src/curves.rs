@@ -13,7 +13,7 @@ use crate::projection::{Live, Projection};
 use cairn_schemas::Timestamp;
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection { name: "curves", version: 1, apply: apply::apply };
+pub(crate) static PROJECTION: Projection = Projection::new("curves", 1, apply::apply);
 
 /// One value of a metric at a step.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]

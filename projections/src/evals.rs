@@ -11,7 +11,7 @@ use cairn_schemas::events::judgment::{GateCheck, GateOutcome};
 use cairn_schemas::{Blake3, Position, Ref, RunId, Timestamp};
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection { name: "evals", version: 1, apply: apply::apply };
+pub(crate) static PROJECTION: Projection = Projection::new("evals", 1, apply::apply);
 
 /// One result of one subject.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]

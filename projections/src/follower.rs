@@ -148,7 +148,7 @@ impl Follower {
         if let (Some(home), Some(name)) = (&self.home, &name) {
             home.adopt(projection, name)?;
         }
-        drop(live.swap(filled));
+        drop(live.swap(filled)?);
         if let (Some(home), Some(name)) = (&self.home, &name) {
             home.sweep(projection, name)?;
         }

@@ -11,8 +11,10 @@ mod follower;
 mod home;
 mod key;
 pub mod lineage;
+mod live;
 mod projection;
 mod real;
+mod rows;
 mod store;
 #[cfg(test)]
 mod testing;

@@ -10,7 +10,7 @@ use crate::projection::{Live, Projection};
 use cairn_schemas::{Position, Ref};
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection { name: "lineage", version: 1, apply: apply::apply };
+pub(crate) static PROJECTION: Projection = Projection::new("lineage", 1, apply::apply);
 
 /// Which way to walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,70 +2,51 @@
 //! of rows. The changes and the watermark go into the store in one batch, so a crash leaves them of one age.
 
 use crate::Error;
+pub(crate) use crate::live::{Live, View};
+pub(crate) use crate::rows::{Rows, decode, encode};
 use crate::store::{Changes, Order, Store, scan_prefix};
 use cairn_schemas::{Blake3, Position, Recorded};
-use parking_lot::{RwLock, RwLockUpgradableReadGuard};
 use std::ops::ControlFlow;
 
-/// Changes held before they are committed; a bound on memory while catching up.
-const CHANGES_MAX: usize = 50_000;
+/// Rows that a batch holds before it is committed, and bytes of them: bounds on memory while catching up.
+const ROWS_MAX: usize = 50_000;
+const BYTES_MAX: usize = 64 << 20;
 
 /// Rows under this byte are the store's own; tables of projections begin after it.
 const META: u8 = 0;
 const WATERMARK: &[u8] = &[META, b'w'];
+
+/// Touches neither disk, clock nor randomness: what it reads comes from the event and the rows.
+pub(crate) type Apply = fn(&Recorded, &mut Rows<'_>) -> Result<(), Error>;
+/// Makes a view by a scan of the rows.
+pub(crate) type LoadView = fn(&dyn Store) -> Result<Box<dyn View>, Error>;
+/// Takes the content into a digest.
+pub(crate) type TakeDigest = fn(&dyn Store, &mut blake3::Hasher) -> Result<(), Error>;
 
 /// One projection.
 pub(crate) struct Projection {
     pub(crate) name: &'static str,
     /// Raised with every change of rows or keys: a store of another version is made anew.
     pub(crate) version: u32,
-    /// Touches neither disk, clock nor randomness: what it reads comes from the event and the rows.
-    pub(crate) apply: fn(&Recorded, &mut Rows<'_>) -> Result<(), Error>,
+    pub(crate) apply: Apply,
+    /// What it keeps in memory of its rows, if anything.
+    pub(crate) view: Option<LoadView>,
+    /// Where the layout of the rows depends on the batches that they came in, so that equal histories make equal
+    /// digests all the same. `None`: the digest is of the rows.
+    pub(crate) digest: Option<TakeDigest>,
 }
 
-/// A store's rows with the changes that are not committed yet on top.
-pub(crate) struct Rows<'a> {
-    store: &'a dyn Store,
-    changes: Changes,
-}
-
-impl<'a> Rows<'a> {
-    pub(crate) fn over(store: &'a dyn Store) -> Self {
-        Self { store, changes: Changes::new() }
+impl Projection {
+    pub(crate) const fn new(name: &'static str, version: u32, apply: Apply) -> Self {
+        Self { name, version, apply, view: None, digest: None }
     }
-    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, Error> {
-        match self.changes.get(key) {
-            Some(change) => Ok(change.is_some()),
-            None => Ok(self.store.get(key)?.is_some()),
-        }
+    /// Has `load` make what is kept in memory, at the first question that needs it.
+    pub(crate) const fn viewed(self, load: LoadView) -> Self {
+        Self { view: Some(load), ..self }
     }
-    pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.changes.insert(key, Some(value));
-    }
-    pub(crate) fn delete(&mut self, key: Vec<u8>) {
-        self.changes.insert(key, None);
-    }
-    pub(crate) fn read<T: bincode::Decode<()>>(&self, table: &'static str, key: &[u8]) -> Result<Option<T>, Error> {
-        match self.changes.get(key) {
-            Some(None) => Ok(None),
-            Some(Some(bytes)) => decode(table, bytes).map(Some),
-            None => self.store.get(key)?.map(|bytes| decode(table, &bytes)).transpose(),
-        }
-    }
-    pub(crate) fn write<T: bincode::Encode>(&mut self, key: Vec<u8>, row: &T) {
-        self.put(key, encode(row));
-    }
-}
-
-pub(crate) fn encode<T: bincode::Encode>(row: &T) -> Vec<u8> {
-    bincode::encode_to_vec(row, bincode::config::standard()).expect("encoding to memory cannot fail")
-}
-
-pub(crate) fn decode<T: bincode::Decode<()>>(table: &'static str, bytes: &[u8]) -> Result<T, Error> {
-    match bincode::decode_from_slice(bytes, bincode::config::standard()) {
-        Ok((row, used)) if used == bytes.len() => Ok(row),
-        Ok((_, used)) => Err(Error::row(table, format!("{} bytes follow it", bytes.len() - used))),
-        Err(e) => Err(Error::row(table, e)),
+    /// Has `digest` say what the content is, whatever its layout.
+    pub(crate) const fn digested(self, digest: TakeDigest) -> Self {
+        Self { digest: Some(digest), ..self }
     }
 }
 
@@ -113,16 +94,22 @@ impl Filled {
             Some(watermark) => watermark.position.next(),
         }
     }
-    /// BLAKE3 over all rows in the order of their keys, lengths first; the store's own rows are left out.
-    pub(crate) fn digest(&self) -> Result<String, Error> {
+    /// BLAKE3 over all rows in the order of their keys, lengths first, without the store's own rows; or over what the
+    /// projection says its content is.
+    pub(crate) fn digest(&self, projection: &Projection) -> Result<String, Error> {
         let mut digest = blake3::Hasher::new();
-        let mut visit = |key: &[u8], value: &[u8]| {
-            for part in [key, value] {
-                digest.update(&(part.len() as u64).to_le_bytes()).update(part);
+        match projection.digest {
+            Some(take) => take(&*self.store, &mut digest)?,
+            None => {
+                let mut visit = |key: &[u8], value: &[u8]| {
+                    for part in [key, value] {
+                        digest.update(&(part.len() as u64).to_le_bytes()).update(part);
+                    }
+                    Ok(ControlFlow::Continue(()))
+                };
+                self.store.scan(&[META + 1], None, Order::Ascending, &mut visit)?;
             }
-            Ok(ControlFlow::Continue(()))
-        };
-        self.store.scan(&[META + 1], None, Order::Ascending, &mut visit)?;
+        }
         Ok(digest.finalize().to_hex().to_string())
     }
     #[cfg(test)]
@@ -137,74 +124,26 @@ impl Filled {
     }
 }
 
-/// A projection with its store, shared between one writer and many readers. A reader sees whole batches only.
-pub(crate) struct Live {
-    pub(crate) projection: &'static Projection,
-    filled: RwLock<Filled>,
-}
-
-impl Live {
-    pub(crate) fn new(projection: &'static Projection, filled: Filled) -> Self {
-        Self { projection, filled: RwLock::new(filled) }
-    }
-
-    pub(crate) fn watermark(&self) -> Option<Watermark> {
-        self.filled.read().watermark
-    }
-
-    /// Applies those of `events` that come next. Callers take turns: there is one writer.
-    pub(crate) fn apply(&self, events: &[Recorded]) -> Result<(), Error> {
-        let mut rest = events;
-        while !rest.is_empty() {
-            let filled = self.filled.upgradable_read();
-            let batch = Batch::of(self.projection, &filled, rest);
-            rest = &rest[batch.taken..];
-            if let Some(watermark) = batch.watermark {
-                let mut filled = RwLockUpgradableReadGuard::upgrade(filled);
-                filled.store.commit(batch.changes)?;
-                filled.watermark = Some(watermark);
-            }
-            if let Some(error) = batch.stop {
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts a rebuilt store in the place of the old one, which is given back.
-    pub(crate) fn swap(&self, filled: Filled) -> Filled {
-        std::mem::replace(&mut *self.filled.write(), filled)
-    }
-
-    pub(crate) fn read<T>(&self, query: impl FnOnce(&dyn Store) -> Result<T, Error>) -> Result<T, Error> {
-        query(&*self.filled.read().store)
-    }
-
-    pub(crate) fn with<T>(&self, look: impl FnOnce(&Filled) -> T) -> T {
-        look(&self.filled.read())
-    }
-}
-
 /// What some events change.
-struct Batch {
+pub(crate) struct Batch {
     /// With the watermark's row among them.
-    changes: Changes,
-    watermark: Option<Watermark>,
+    pub(crate) changes: Changes,
+    pub(crate) watermark: Option<Watermark>,
     /// How many events were looked at.
-    taken: usize,
+    pub(crate) taken: usize,
     /// Why the event after them could not be applied.
-    stop: Option<Error>,
+    pub(crate) stop: Option<Error>,
 }
 
 impl Batch {
     /// Takes as many events as fit.
-    fn of(projection: &Projection, filled: &Filled, events: &[Recorded]) -> Batch {
+    pub(crate) fn of(projection: &Projection, filled: &Filled, events: &[Recorded]) -> Batch {
         let mut rows = Rows::over(&*filled.store);
-        let mut watermark = None;
+        let mut last = None;
         let mut next = filled.next();
         for (taken, event) in events.iter().enumerate() {
-            if rows.changes.len() >= CHANGES_MAX {
-                return Self::sealed(rows, watermark, taken);
+            if rows.len() >= ROWS_MAX || rows.bytes() >= BYTES_MAX {
+                return Self::sealed(rows, last, taken);
             }
             if next != Some(event.position) {
                 continue;
@@ -216,19 +155,20 @@ impl Batch {
                 let before = if taken > 0 { Self::of(projection, filled, &events[..taken]) } else { Self::none() };
                 return Batch { stop: Some(stop), ..before };
             }
-            watermark = Some(Watermark::of(event));
+            last = Some(event);
             next = event.position.next();
         }
-        Self::sealed(rows, watermark, events.len())
+        Self::sealed(rows, last, events.len())
     }
-    fn sealed(mut rows: Rows<'_>, watermark: Option<Watermark>, taken: usize) -> Batch {
+    fn sealed(mut rows: Rows<'_>, last: Option<&Recorded>, taken: usize) -> Batch {
+        let watermark = last.map(Watermark::of);
         if let Some(watermark) = watermark {
             rows.put(WATERMARK.to_vec(), watermark.to_row());
         }
-        Batch { changes: rows.changes, watermark, taken, stop: None }
+        Batch { changes: rows.into_changes(), watermark, taken, stop: None }
     }
     fn none() -> Batch {
-        Batch { changes: Changes::new(), watermark: None, taken: 0, stop: None }
+        Batch { changes: Changes::default(), watermark: None, taken: 0, stop: None }
     }
 }
 
@@ -239,7 +179,7 @@ pub(crate) fn fill(projection: &Projection, filled: &mut Filled, events: &[Recor
         let batch = Batch::of(projection, filled, rest);
         rest = &rest[batch.taken..];
         if let Some(watermark) = batch.watermark {
-            filled.store.commit(batch.changes)?;
+            filled.store.commit(&batch.changes)?;
             filled.watermark = Some(watermark);
         }
         if let Some(error) = batch.stop {

@@ -5,7 +5,7 @@ use crate::events::Events;
 use crate::follower::Follower;
 use crate::home::Home;
 use crate::projection::{Filled, Projection, Rows, fill};
-use crate::store::{Memory, Sled, Store};
+use crate::store::{Changes, Memory, Sled, Store};
 use crate::testing::{List, Random, history, ingested};
 use crate::{Error, Projections, catalog, curves, evals, lineage};
 use cairn_ledger::{Ledger, Options};
@@ -24,7 +24,7 @@ fn open(list: &List, dir: &Path) -> Projections {
 fn expected(projection: &Projection, events: &[Recorded]) -> String {
     let mut filled = Filled::over(Box::new(Memory::default())).unwrap();
     events.iter().for_each(|event| fill(projection, &mut filled, std::slice::from_ref(event)).unwrap());
-    filled.digest().unwrap()
+    filled.digest(projection).unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -104,7 +104,7 @@ fn rows_do_not_depend_on_the_batches_they_came_in() {
                 fill(projection, &mut filled, batch).unwrap();
                 rest = left;
             }
-            assert_eq!(filled.digest().unwrap(), one_by_one, "{}, seed {seed}", projection.name);
+            assert_eq!(filled.digest(projection).unwrap(), one_by_one, "{}, seed {seed}", projection.name);
             assert!(filled.len() > 5, "{} has rows", projection.name);
         }
     }
@@ -147,8 +147,8 @@ fn a_crash_leaves_rows_and_watermark_of_one_age() {
 
 #[test]
 fn another_version_and_another_ledger_mean_a_rebuild() {
-    static V1: Projection = Projection { name: "curves", version: 1, apply: curves::PROJECTION.apply };
-    static V2: Projection = Projection { name: "curves", version: 2, apply: count_only };
+    static V1: Projection = Projection::new("curves", 1, curves::PROJECTION.apply);
+    static V2: Projection = Projection::new("curves", 2, count_only);
     static OLD: [&Projection; 1] = [&V1];
     static NEW: [&Projection; 1] = [&V2];
     fn count_only(_: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
@@ -205,7 +205,7 @@ impl Events for Fixed {
 
 #[test]
 fn a_projection_that_cannot_go_on_does_not_hold_up_the_others() {
-    static STUCK: Projection = Projection { name: "stuck", version: 1, apply: until_seven };
+    static STUCK: Projection = Projection::new("stuck", 1, until_seven);
     static BOTH: [&Projection; 2] = [&STUCK, &lineage::PROJECTION];
     fn until_seven(event: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
         rows.put(vec![1, event.position.get() as u8], Vec::new());
@@ -249,7 +249,7 @@ fn waiting_ends_with_the_position_or_says_why_not() {
 #[test]
 fn a_damaged_row_is_an_error_that_names_its_table() {
     let store = Memory::default();
-    store.commit([(vec![0, b'w'], Some(vec![1]))].into()).unwrap();
+    store.commit(&Changes::of([(vec![0, b'w'], Some(vec![1]))])).unwrap();
     let error = Filled::over(Box::new(store)).map(drop).unwrap_err().to_string();
     assert!(error.contains("watermark") && error.contains("cairn rebuild"), "{error}");
 }

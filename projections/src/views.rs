@@ -109,7 +109,7 @@ impl Projections {
         let one = |live: &Arc<Live>| {
             live.with(|filled| {
                 let watermark = filled.watermark.map_or(0, |w| w.position.get());
-                Ok((live.projection.name.to_owned(), watermark, filled.digest()?))
+                Ok((live.projection.name.to_owned(), watermark, filled.digest(live.projection)?))
             })
         };
         self.0.follower.lives().iter().map(one).collect()
@@ -119,6 +119,15 @@ impl Projections {
     pub fn watermarks(&self) -> Vec<(String, Option<Position>)> {
         let one = |live: &Arc<Live>| {
             (live.projection.name.to_owned(), live.with(|filled: &Filled| filled.watermark.map(|w| w.position)))
+        };
+        self.0.follower.lives().iter().map(one).collect()
+    }
+
+    /// Questions that were asked of each projection, and rows that were read for them.
+    pub fn reads(&self) -> Vec<(String, u64, u64)> {
+        let one = |live: &Arc<Live>| {
+            let (questions, rows) = live.reads();
+            (live.projection.name.to_owned(), questions, rows)
         };
         self.0.follower.lives().iter().map(one).collect()
     }

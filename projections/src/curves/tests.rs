@@ -121,7 +121,8 @@ fn summaries_give_what_the_points_give() {
     live.read(|store| {
         let keys = (0..10).map(|number| super::rows::block(&run_id(1).to_string(), "loss", number));
         // Blocks 4 and 9 touch two buckets or none.
-        store.commit(keys.enumerate().filter(|(n, _)| n % 5 != 4).map(|(_, key)| (key, None)).collect())
+        let gone = keys.enumerate().filter(|(n, _)| n % 5 != 4).map(|(_, key)| (key, None));
+        store.commit(&crate::store::Changes::of(gone))
     })
     .unwrap();
     assert_eq!(bits(&curves.downsample(&run_id(1), "loss", 8).unwrap()), bits(&few));
