@@ -29,6 +29,8 @@ pub enum Error {
     Cursor { given: String },
     #[error("`{given}` is not a kind of entity; the kinds are {}", known.join(", "))]
     UnknownKind { given: String, known: Vec<&'static str> },
+    #[error("`{given}` is not a commit; a commit or digest, or its beginning, is {chars_min} to 64 hexadecimal digits")]
+    Commit { given: String, chars_min: usize },
     #[error(
         "the ledger goes on to {head} where position {position} was waited for ({waited:?}); is that position right?"
     )]
