@@ -139,9 +139,6 @@ impl GraphView {
     pub(super) fn nodes(&self) -> u32 {
         self.nodes
     }
-    pub(super) fn reached(&self) -> u64 {
-        self.reached
-    }
 
     /// A thing's neighbours one way, in order of the position of the first event that says so.
     pub(super) fn neighbours(&self, of: u32, way: Way, as_of: AsOf) -> impl Iterator<Item = Arc> {
