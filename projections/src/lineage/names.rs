@@ -106,10 +106,9 @@ impl Cursor {
         };
         let parsed = hex::decode(given).ok().and_then(|bytes| <[u8; 24]>::try_from(bytes).ok());
         let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().expect("eight bytes"));
-        let cursor = parsed.filter(|bytes| bytes[..8] == print(question)).map(|bytes| Self {
-            as_of: AsOf(number(&bytes[8..16])),
-            done: number(&bytes[16..]),
-        });
+        let cursor = parsed
+            .filter(|bytes| bytes[..8] == print(question))
+            .map(|bytes| Self { as_of: AsOf(number(&bytes[8..16])), done: number(&bytes[16..]) });
         cursor.ok_or_else(|| Error::Cursor { given: given.to_owned() })
     }
 

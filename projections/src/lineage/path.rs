@@ -47,13 +47,7 @@ pub struct Path {
 impl Lineage {
     /// A shortest way from `from` to `to`: down, else up; else, where `related`, by any edges. `None` where there is
     /// none, or where an end was not mentioned by then. Of several the one found first, always the same.
-    pub fn path(
-        &self,
-        from: &Ref,
-        to: &Ref,
-        related: bool,
-        position: Option<Position>,
-    ) -> Result<Option<Path>, Error> {
+    pub fn path(&self, from: &Ref, to: &Ref, related: bool, position: Option<Position>) -> Result<Option<Path>, Error> {
         let as_of = as_of(position);
         self.0.read_view(|view: &GraphView, store| {
             let mut names = Names::of(store);

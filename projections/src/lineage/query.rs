@@ -70,7 +70,9 @@ impl Lineage {
 
     /// How many things are in the graph.
     pub fn nodes_total(&self) -> Result<u64, Error> {
-        self.0.read(|store| store.get(&rows::nodes())?.map_or(Ok(0), |row| decode::<u32>("lineage.nodes", &row).map(u64::from)))
+        self.0.read(|store| {
+            store.get(&rows::nodes())?.map_or(Ok(0), |row| decode::<u32>("lineage.nodes", &row).map(u64::from))
+        })
     }
 }
 
@@ -82,8 +84,7 @@ pub(super) fn explained(store: &dyn Store, from: u32, to: u32, as_of: AsOf) -> R
     };
     let (down, up) = (block(from, Way::Down)?, block(to, Way::Up)?);
     let is_down = down.0.total(down.1) <= up.0.total(up.1);
-    let (of, way, other, (row, slot)) =
-        if is_down { (from, Way::Down, to, down) } else { (to, Way::Up, from, up) };
+    let (of, way, other, (row, slot)) = if is_down { (from, Way::Down, to, down) } else { (to, Way::Up, from, up) };
     let mut links: Vec<(u16, u64)> = Vec::new();
     let mut take = |link: &rows::Link| {
         if link.to.number() == other && link.first <= as_of.0 {

@@ -163,7 +163,8 @@ fn kinds_that_are_not_shown_are_walked_through() {
 fn a_path_names_the_events_that_say_each_hop() {
     let lineage = lineage(chain(3));
     let path = lineage.path(&document(1), &deployment(), false, None).unwrap().unwrap();
-    let hops: Vec<_> = path.steps.iter().map(|s| (s.from.kind(), s.to.kind(), s.is_along, s.said[0].event_type)).collect();
+    let hops: Vec<_> =
+        path.steps.iter().map(|s| (s.from.kind(), s.to.kind(), s.is_along, s.said[0].event_type)).collect();
     assert_eq!(path.relation, Relation::WentInto);
     assert_eq!(
         hops,

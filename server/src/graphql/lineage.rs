@@ -87,7 +87,7 @@ impl Lineage {
         let edge = |edge: &rows::Edge| LineageEdge {
             from: Ref(edge.from.clone()),
             to: Ref(edge.to.clone()),
-            event_type: edge.event_type.clone(),
+            event_type: edge.event_type.to_owned(),
             position: Position(edge.position),
         };
         self.0.edges.iter().map(edge).collect()

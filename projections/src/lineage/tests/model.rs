@@ -135,7 +135,8 @@ fn walks_paths_and_impact_are_those_of_a_plain_list_at_every_position() {
             for (direction, step) in [(Direction::Up, &up), (Direction::Down, &down)] {
                 let walk = Walk { direction, depth, limit: WIDE, as_of: position, ..Walk::default() };
                 let graph = lineage.explore(&one, &walk).unwrap();
-                let expected = if known(&one) { distances(std::slice::from_ref(&one), step, depth) } else { BTreeMap::new() };
+                let expected =
+                    if known(&one) { distances(std::slice::from_ref(&one), step, depth) } else { BTreeMap::new() };
                 let found: BTreeMap<Ref, u32> = graph.nodes.iter().map(|n| (n.reference.clone(), n.depth)).collect();
                 assert_eq!(found, expected, "{one} {direction:?} {depth} as of {as_of}");
                 for edge in &graph.edges {

@@ -156,7 +156,7 @@ impl RunFields {
             Ok(ctx
                 .projections()
                 .lineage()
-                .neighbours(&run, Direction::Down, Some("model"), None, MODELS_MAX)?
+                .neighbours(&run, Direction::Down, Some("model"), None, None, MODELS_MAX)?
                 .neighbours)
         });
         let models = load_all(ctx, made.await?.into_iter().map(Ref).collect()).await?;
