@@ -101,7 +101,7 @@ impl Query {
         #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
         #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
         #[graphql(desc = "ingest, dataset, tokenizer, train, evaluate, judge, gate or deploy.")] kind: Option<String>,
-        #[graphql(desc = "running, completed, failed or cancelled.")] state: Option<String>,
+        #[graphql(desc = "running, completed, failed, cancelled, imported or placeholder.")] state: Option<String>,
         #[graphql(desc = "Only runs of this project.")] project: Option<String>,
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Connection<Run>> {
