@@ -11,7 +11,6 @@ pub mod erasure;
 mod error;
 pub mod export;
 mod history;
-pub mod import;
 pub mod init;
 pub mod job;
 mod jobs;

@@ -1,10 +1,12 @@
-//! Moves the projections along the log: catching up in batches, following in the background, waiting for a position,
-//! rebuilding beside the store in use.
+//! Moves the projections along the log: catching up in batches, following in the background, waiting for a position.
 
 use crate::Error;
 use crate::events::Events;
 use crate::home::Home;
-use crate::projection::{Filled, Live, Projection, Watermark, fill};
+use crate::live::Live;
+use crate::projection::{Filled, Projection};
+use crate::pump::pump;
+use crate::rebuild;
 use crate::store::Memory;
 use cairn_schemas::Position;
 use parking_lot::Mutex;
@@ -13,11 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Events read at a time.
-const EVENTS_MAX: usize = 1_000;
 /// Events applied without an explicit sync; fewer are left to the stores' own background sync. What a crash takes is
 /// applied again.
-const UNSYNCED_MAX: u64 = 1_000;
+const UNSYNCED_MAX: u64 = 100_000;
 /// How long a following thread waits before it looks whether it should stop.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// How far the following thread stands back where processors are short: producers wait for the ledger, and whoever waits
@@ -28,36 +28,38 @@ const REST: Duration = Duration::from_secs(1);
 
 /// The projections of one log, and the only writer of their stores.
 pub(crate) struct Follower {
-    events: Box<dyn Events>,
-    lives: Vec<Arc<Live>>,
+    pub(crate) events: Box<dyn Events>,
+    pub(crate) lives: Vec<Arc<Live>>,
     /// `None`: the stores go away with the process.
-    home: Option<Home>,
-    /// Held by whoever applies.
-    turn: Mutex<()>,
+    pub(crate) home: Option<Home>,
+    /// Held by whoever applies to the stores in use.
+    pub(crate) turn: Mutex<()>,
+    /// Held by whoever fills stores that are not in use yet; taken before `turn`.
+    pub(crate) building: Mutex<()>,
     unsynced: AtomicU64,
 }
 
 impl Follower {
+    /// Opens the stores. Those that cannot be used, or are not there, are filled by [`catch_up`](Self::catch_up), by
+    /// whoever waits for a position, or in the background while following.
     pub(crate) fn open(
         events: Box<dyn Events>,
         home: Option<Home>,
         projections: &'static [&'static Projection],
     ) -> Result<Self, Error> {
         let mut lives = Vec::with_capacity(projections.len());
-        let mut replaced = false;
         for &projection in projections {
-            let (filled, is_new) = match &home {
-                None => (Filled::over(Box::new(Memory::default()))?, false),
-                Some(home) => store_of(projection, home, &*events)?,
-            };
-            replaced |= is_new;
-            lives.push(Arc::new(Live::new(projection, filled)));
+            lives.push(Arc::new(match &home {
+                None => Live::new(projection, Filled::over(Box::new(Memory::default()))?),
+                Some(home) => rebuild::open(projection, home, &*events)?,
+            }));
         }
-        let follower = Self { events, lives, home, turn: Mutex::new(()), unsynced: AtomicU64::new(0) };
-        if replaced {
-            follower.catch_up()?;
-        }
-        Ok(follower)
+        let (turn, building, unsynced) = Default::default();
+        Ok(Self { events, lives, home, turn, building, unsynced })
+    }
+
+    pub(crate) fn head(&self) -> Option<Position> {
+        self.events.head()
     }
 
     pub(crate) fn lives(&self) -> &[Arc<Live>] {
@@ -69,7 +71,14 @@ impl Follower {
         self.lives.iter().map(|live| live.watermark().map(|w| w.position)).min().flatten()
     }
 
+    /// Applies everything up to the head as it is now, and fills stores that are still to be filled.
     pub(crate) fn catch_up(&self) -> Result<(), Error> {
+        let followed = self.follow_once();
+        self.fill(&mut || true).and(followed)
+    }
+
+    /// Brings the stores in use to the head as it is now.
+    fn follow_once(&self) -> Result<(), Error> {
         let Some(head) = self.events.head() else { return Ok(()) };
         let _turn = self.turn.lock();
         self.apply_up_to(head)
@@ -77,30 +86,20 @@ impl Follower {
 
     /// A projection that cannot go on does not hold up the others; its error is returned after they are done.
     fn apply_up_to(&self, head: Position) -> Result<(), Error> {
-        let mut failed = None;
-        let mut going: Vec<&Arc<Live>> = self.lives.iter().collect();
-        let behind = |live: &&Arc<Live>| live.with(Filled::next).filter(|next| *next <= head);
-        while let Some(from) = going.iter().filter_map(behind).min() {
-            let events = self.events.read(from, EVENTS_MAX)?;
-            if events.is_empty() {
-                break;
-            }
-            going.retain(|live| match live.apply(&events) {
-                Ok(()) => true,
-                Err(error) => {
-                    failed.get_or_insert(error);
-                    false
-                }
-            });
-            self.unsynced.fetch_add(events.len() as u64, Ordering::Relaxed);
-        }
-        if self.unsynced.load(Ordering::Relaxed) >= UNSYNCED_MAX {
+        let in_use = || self.lives.iter().map(|live| &**live).filter(|live| !live.is_unfinished());
+        let stopped = in_use().find_map(Live::stopped);
+        let going: Vec<&Live> = in_use().filter(|live| live.stopped().is_none()).collect();
+        let reached = |live: &Live| live.watermark().map_or(0, |w| w.position.get());
+        let before = going.iter().map(|live| reached(live)).min().unwrap_or(head.get());
+        let pumped = pump(&*self.events, &going, head, &mut || true);
+        let applied = self.unsynced.fetch_add(head.get().saturating_sub(before), Ordering::Relaxed);
+        if applied >= UNSYNCED_MAX {
             self.unsynced.store(0, Ordering::Relaxed);
-            for live in &self.lives {
-                live.read(|store| store.sync())?;
+            for live in going {
+                live.with(|filled| filled.store.sync())?;
             }
         }
-        failed.map_or(Ok(()), Err)
+        pumped.and(stopped.map_or(Ok(()), Err))
     }
 
     /// Returns once all projections hold `position`, applying what is missing if nobody else does.
@@ -108,7 +107,7 @@ impl Follower {
         let started = Instant::now();
         loop {
             let reached = self.reached();
-            if reached >= Some(position) {
+            if reached >= Some(position) && !self.lives.iter().any(|live| live.is_unfinished()) {
                 return Ok(());
             }
             let left = timeout.saturating_sub(started.elapsed());
@@ -120,70 +119,88 @@ impl Follower {
                 self.events.wait_past(head, left);
                 continue;
             }
-            let Some(_turn) = self.turn.try_lock_for(left) else {
-                return Err(Error::Late { position, reached: shown(reached), waited: timeout });
-            };
+            let late = || Error::Late { position, reached: shown(reached), waited: timeout };
+            let turn = self.turn.try_lock_for(left).ok_or_else(late)?;
             self.apply_up_to(position)?;
+            drop(turn);
+            // Whoever fills has it until all is filled.
+            drop(self.building.try_lock_for(timeout.saturating_sub(started.elapsed())).ok_or_else(late)?);
+            self.fill(&mut || true)?;
         }
-    }
-
-    /// Rebuilds one projection: fills a new store while the old one answers and goes on, then swaps them.
-    pub(crate) fn rebuild(&self, live: &Live, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<(), Error> {
-        let projection = live.projection;
-        let (mut filled, name) = match &self.home {
-            None => (Filled::over(Box::new(Memory::default()))?, None),
-            Some(home) => {
-                let room = home.next(projection)?;
-                (room.filled, Some(room.name))
-            }
-        };
-        let total = self.events.head().map_or(0, Position::get);
-        progress(projection.name, 0, total);
-        while let Some(done) = self.fill_some(projection, &mut filled)? {
-            progress(projection.name, done, total.max(done));
-        }
-        let _turn = self.turn.lock();
-        while self.fill_some(projection, &mut filled)?.is_some() {}
-        filled.store.sync()?;
-        if let (Some(home), Some(name)) = (&self.home, &name) {
-            home.adopt(projection, name)?;
-        }
-        drop(live.swap(filled)?);
-        if let (Some(home), Some(name)) = (&self.home, &name) {
-            home.sweep(projection, name)?;
-        }
-        Ok(())
-    }
-
-    /// Applies one more batch; the position reached, `None` at the head.
-    fn fill_some(&self, projection: &Projection, filled: &mut Filled) -> Result<Option<u64>, Error> {
-        let Some(from) = filled.next().filter(|next| Some(*next) <= self.events.head()) else { return Ok(None) };
-        let events = self.events.read(from, EVENTS_MAX)?;
-        fill(projection, filled, &events)?;
-        Ok(events.last().map(|event| event.position.get()))
     }
 
     /// Catches up whenever the log grows, until told to stop.
     fn follow(&self, stop: &AtomicBool) {
-        // On Linux this is the thread's own niceness. Where it cannot be set, the thread follows all the same.
-        let _ = rustix::process::setpriority_process(None, FOLLOW_NICENESS);
+        stand_back();
         while !stop.load(Ordering::Relaxed) {
-            let reached = self.reached();
+            let reached = self.reached_in_use();
             if self.events.wait_past(reached, WAIT_MAX) <= reached {
                 continue;
             }
             if !self.events.has_room() {
                 tracing::warn!("the disk is nearly full: projections wait for room, events are still recorded");
-            } else if let Err(error) = self.catch_up() {
-                tracing::error!(%error, "a projection does not follow");
             } else {
-                continue;
+                match self.follow_once() {
+                    Err(error) if error.is_transient() => tracing::error!(%error, "a projection does not follow"),
+                    // One that stopped has said so, and the others go on.
+                    _ => continue,
+                }
             }
-            let rest = Instant::now();
-            while rest.elapsed() < REST && !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(WAIT_MAX);
+            rest(stop);
+        }
+    }
+
+    /// The position that all have reached that are in use and can go on; the head where none is.
+    fn reached_in_use(&self) -> Option<Position> {
+        let going = self.lives.iter().filter(|live| !live.is_unfinished() && live.stopped().is_none());
+        going.map(|live| live.watermark().map(|w| w.position)).min().unwrap_or_else(|| self.events.head())
+    }
+
+    /// Fills what is to be filled, moves stores to the engine that they should be on, and has views loaded.
+    fn build(&self, stop: &AtomicBool) {
+        stand_back();
+        let going = || !stop.load(Ordering::Relaxed);
+        while going() {
+            match self.build_once(&|| going() && self.events.has_room()) {
+                Ok(()) if self.events.has_room() => return,
+                Ok(()) => tracing::warn!("the disk is nearly full: new stores wait for room"),
+                Err(error) => tracing::error!(%error, "a projection's store cannot be built yet"),
+            }
+            rest(stop);
+        }
+    }
+
+    /// A projection that stops at an event has said so and is not tried again.
+    fn build_once(&self, going: &dyn Fn() -> bool) -> Result<(), Error> {
+        let unless_stopped = |done: Result<(), Error>| match done {
+            Err(error) if !error.is_transient() => Ok(()),
+            other => other,
+        };
+        unless_stopped(self.fill(&mut || going()))?;
+        for live in &self.lives {
+            let engine = live.with(|filled| filled.store.engine());
+            let wanted = self.home.as_ref().map_or(engine, |home| home.engine(self.events.head()));
+            if wanted != engine && going() {
+                tracing::info!(projection = live.projection.name, to = wanted.name(), "the store changes its engine");
+                unless_stopped(self.rebuild(std::slice::from_ref(live), None, &mut |_, _, _| going()))?;
+            }
+            if going() {
+                live.load_view()?;
             }
         }
+        Ok(())
+    }
+}
+
+/// On Linux this is the thread's own niceness. Where it cannot be set, the thread goes on all the same.
+fn stand_back() {
+    let _ = rustix::process::setpriority_process(None, FOLLOW_NICENESS);
+}
+
+fn rest(stop: &AtomicBool) {
+    let began = Instant::now();
+    while began.elapsed() < REST && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(WAIT_MAX);
     }
 }
 
@@ -191,58 +208,32 @@ fn shown(position: Option<Position>) -> String {
     position.map_or_else(|| "no position".to_owned(), |position| format!("position {position}"))
 }
 
-/// The store in use, or a new one where there is none, its version is another, or it followed another log. Says
-/// whether an old one was given up, so that it is rebuilt at once.
-fn store_of(projection: &'static Projection, home: &Home, events: &dyn Events) -> Result<(Filled, bool), Error> {
-    if let Some(room) = home.live(projection)? {
-        if follows(&room.filled, events)? {
-            home.sweep(projection, &room.name)?;
-            return Ok((room.filled, false));
-        }
-        tracing::warn!(projection = projection.name, "the store does not belong to this ledger and will be rebuilt");
-    }
-    let was_there = home.has_pointer(projection);
-    let room = home.next(projection)?;
-    home.adopt(projection, &room.name)?;
-    home.sweep(projection, &room.name)?;
-    Ok((room.filled, was_there))
-}
-
-/// Whether the event at the watermark is the one that was applied there.
-fn follows(filled: &Filled, events: &dyn Events) -> Result<bool, Error> {
-    let Some(watermark) = filled.watermark else { return Ok(true) };
-    if events.head() < Some(watermark.position) {
-        return Ok(false);
-    }
-    let found = events.read(watermark.position, 1)?;
-    Ok(found.first().is_some_and(|event| Watermark::of(event) == watermark))
-}
-
-/// A thread that keeps the projections at the head; it ends when this is dropped.
+/// Threads that keep the projections at the head and fill new stores; they end when this is dropped.
 pub struct FollowHandle {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl FollowHandle {
     pub(crate) fn start(follower: &Arc<Follower>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (follower, told) = (follower.clone(), stop.clone());
-        let thread = std::thread::Builder::new()
-            .name("projections".into())
-            .spawn(move || follower.follow(&told))
-            .expect("the system gives a thread");
-        Self { stop, thread: Some(thread) }
+        let start = |name: &str, run: fn(&Follower, &AtomicBool)| {
+            let (follower, stop) = (follower.clone(), stop.clone());
+            let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&follower, &stop));
+            thread.expect("the system gives a thread")
+        };
+        let threads = vec![start("projections", Follower::follow), start("stores", Follower::build)];
+        Self { stop, threads }
     }
 }
 
 impl Drop for FollowHandle {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the following thread had panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the projections had panicked");
+            }
         }
     }
 }

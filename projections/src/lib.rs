@@ -12,9 +12,14 @@ mod home;
 mod key;
 pub mod lineage;
 mod live;
+#[doc(hidden)]
+pub mod measure;
 mod projection;
+mod pump;
 mod real;
+mod rebuild;
 mod rows;
+mod status;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -29,4 +34,6 @@ pub use evals::Evals;
 pub use follower::FollowHandle;
 pub use lineage::Lineage;
 pub(crate) use real::real;
+pub use status::{ProjectionState, ProjectionStatus};
+pub use store::{Choice, Engine};
 pub use views::Projections;

@@ -3,9 +3,10 @@
 
 use crate::Error;
 use crate::projection::{Batch, Filled, Projection, Watermark};
+use crate::status::{Noted, ProjectionStatus};
 use crate::store::{Changes, Counted, Store};
-use cairn_schemas::Recorded;
-use parking_lot::{RwLock, RwLockUpgradableReadGuard, RwLockWriteGuard};
+use cairn_schemas::{Position, Recorded};
+use parking_lot::{Mutex, RwLock, RwLockUpgradableReadGuard, RwLockWriteGuard};
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +21,7 @@ pub(crate) trait View: Any + Send + Sync {
 pub(crate) struct Live {
     pub(crate) projection: &'static Projection,
     held: RwLock<Held>,
+    noted: Mutex<Noted>,
     /// Questions asked, and rows that they read.
     questions: AtomicU64,
     rows_read: AtomicU64,
@@ -29,12 +31,21 @@ struct Held {
     filled: Filled,
     /// `None` until it is asked for.
     view: Option<Box<dyn View>>,
+    /// The store's name in its home; `None`: it lies in memory.
+    name: Option<String>,
+    /// It is filled for the first time: nothing is answered from it yet.
+    is_unfinished: bool,
+    /// A commit failed, and may be in the store all the same: what is there must be read before more is applied.
+    is_uncertain: bool,
 }
 
 impl Held {
     fn commit(&mut self, projection: &Projection, batch: &Batch) -> Result<(), Error> {
         let Some(watermark) = batch.watermark else { return Ok(()) };
-        self.filled.store.commit(&batch.changes)?;
+        if let Err(error) = self.filled.store.commit(&batch.changes) {
+            (self.is_uncertain, self.view) = (true, None);
+            return Err(error);
+        }
         self.filled.watermark = Some(watermark);
         let Some(view) = &mut self.view else { return Ok(()) };
         if let Err(error) = view.take(&batch.changes) {
@@ -46,9 +57,62 @@ impl Held {
 }
 
 impl Live {
+    /// Over a store in memory.
     pub(crate) fn new(projection: &'static Projection, filled: Filled) -> Self {
-        let (questions, rows_read) = Default::default();
-        Self { projection, held: RwLock::new(Held { filled, view: None }), questions, rows_read }
+        Self::over(projection, Held { filled, view: None, name: None, is_unfinished: false, is_uncertain: false })
+    }
+
+    /// Over a store that its home calls `name`.
+    pub(crate) fn named(projection: &'static Projection, filled: Filled, name: String) -> Self {
+        Self::over(projection, Held { filled, view: None, name: Some(name), is_unfinished: false, is_uncertain: false })
+    }
+
+    /// A projection whose store is still to be filled: it answers once it is [finished](Self::finish).
+    pub(crate) fn unfinished(projection: &'static Projection, filled: Filled, name: String, total: u64) -> Self {
+        let done = filled.watermark.map_or(0, |w| w.position.get());
+        let live = Self::over(
+            projection,
+            Held { filled, view: None, name: Some(name), is_unfinished: true, is_uncertain: false },
+        );
+        live.note_rebuilding(Some((done, total)));
+        live
+    }
+
+    fn over(projection: &'static Projection, held: Held) -> Self {
+        let (noted, questions, rows_read) = Default::default();
+        Self { projection, held: RwLock::new(held), noted, questions, rows_read }
+    }
+
+    /// Whether the store is still being filled for the first time.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.held.read().is_unfinished
+    }
+
+    /// The store's name in its home; `None`: it lies in memory.
+    pub(crate) fn store_name(&self) -> Option<String> {
+        self.held.read().name.clone()
+    }
+
+    /// Answers from now on.
+    pub(crate) fn finish(&self) {
+        self.held.write().is_unfinished = false;
+        self.note_rebuilding(None);
+    }
+
+    pub(crate) fn note_rebuilding(&self, progress: Option<(u64, u64)>) {
+        self.noted.lock().rebuilding = progress;
+    }
+
+    /// The error of the event that it stands before, if it met one that it cannot apply.
+    pub(crate) fn stopped(&self) -> Option<Error> {
+        let (position, why) = self.noted.lock().stopped.clone()?;
+        Some(Error::Stopped { projection: self.projection.name, position, why })
+    }
+
+    pub(crate) fn status(&self, head: Option<Position>) -> ProjectionStatus {
+        let (engine, watermark) = self.with(|filled| (filled.store.engine(), filled.watermark.map(|w| w.position)));
+        let noted = self.noted.lock().clone();
+        noted.status((self.projection.name, self.projection.version), engine, watermark, head)
     }
 
     pub(crate) fn watermark(&self) -> Option<Watermark> {
@@ -57,6 +121,11 @@ impl Live {
 
     /// Applies those of `events` that come next. Callers take turns: there is one writer.
     pub(crate) fn apply(&self, events: &[Recorded]) -> Result<(), Error> {
+        if self.held.read().is_uncertain {
+            let mut held = self.held.write();
+            held.filled.read_watermark()?;
+            held.is_uncertain = false;
+        }
         let mut rest = events;
         while !rest.is_empty() {
             let held = self.held.upgradable_read();
@@ -67,6 +136,10 @@ impl Live {
                 RwLockUpgradableReadGuard::upgrade(held).commit(self.projection, &batch)?;
             }
             if let Some(error) = stop {
+                if let Error::Stopped { position, why, .. } = &error {
+                    tracing::error!(%error, "the projection stops; the others go on");
+                    self.noted.lock().stopped = Some((*position, why.clone()));
+                }
                 return Err(error);
             }
         }
@@ -75,17 +148,23 @@ impl Live {
 
     /// Puts a rebuilt store in the place of the old one, which is given back. A view that was in use is loaded from the
     /// new rows before, so that nobody waits for it.
-    pub(crate) fn swap(&self, filled: Filled) -> Result<Filled, Error> {
+    pub(crate) fn swap(&self, rebuilt: Live) -> Result<Filled, Error> {
         let is_viewed = self.held.read().view.is_some();
+        let Held { filled, name, .. } = rebuilt.held.into_inner();
         let view = match self.projection.view {
             Some(load) if is_viewed => Some(load(&*filled.store)?),
             _ => None,
         };
-        Ok(std::mem::replace(&mut *self.held.write(), Held { filled, view }).filled)
+        let held = Held { filled, view, name, is_unfinished: false, is_uncertain: false };
+        let old = std::mem::replace(&mut *self.held.write(), held);
+        *self.noted.lock() = Noted::default();
+        Ok(old.filled)
     }
 
     pub(crate) fn read<T>(&self, query: impl FnOnce(&dyn Store) -> Result<T, Error>) -> Result<T, Error> {
-        self.asked(&self.held.read().filled, query)
+        let held = self.held.read();
+        self.check(&held)?;
+        self.asked(&held.filled, query)
     }
 
     /// Asks the view, and the rows that it is of. It is loaded where nobody asked before; other readers go on meanwhile.
@@ -94,6 +173,7 @@ impl Live {
         query: impl FnOnce(&V, &dyn Store) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut held = self.held.read();
+        self.check(&held)?;
         if held.view.is_none() {
             drop(held);
             let loading = self.held.upgradable_read();
@@ -112,6 +192,25 @@ impl Live {
         let view = held.view.as_deref().and_then(|view| (view as &dyn Any).downcast_ref::<V>());
         let view = view.expect("the view is of the projection's own type");
         self.asked(&held.filled, |store| query(view, store))
+    }
+
+    /// Has the view loaded before the first question comes, where there is one.
+    pub(crate) fn load_view(&self) -> Result<(), Error> {
+        let loading = self.held.upgradable_read();
+        if let (Some(load), None, false) = (self.projection.view, &loading.view, loading.is_unfinished) {
+            let view = load(&*loading.filled.store)?;
+            RwLockUpgradableReadGuard::upgrade(loading).view = Some(view);
+        }
+        Ok(())
+    }
+
+    /// A store that is not filled yet answers nothing: its answers would be about a past that never was.
+    fn check(&self, held: &Held) -> Result<(), Error> {
+        if !held.is_unfinished {
+            return Ok(());
+        }
+        let (done, total) = self.noted.lock().rebuilding.unwrap_or_default();
+        Err(Error::Rebuilding { projection: self.projection.name, done, total })
     }
 
     fn asked<T>(&self, filled: &Filled, query: impl FnOnce(&dyn Store) -> Result<T, Error>) -> Result<T, Error> {
@@ -200,8 +299,8 @@ mod tests {
         let (questions, rows) = live.reads();
         assert_eq!((questions, rows), (194, 194 * 5));
 
-        let mut other = Filled::over(Box::new(Memory::default())).unwrap();
-        crate::projection::fill(&SUMMED, &mut other, &events[..10]).unwrap();
+        let other = Live::new(&SUMMED, Filled::over(Box::new(Memory::default())).unwrap());
+        other.apply(&events[..10]).unwrap();
         live.swap(other).unwrap();
         assert!(live.held.read().view.is_some(), "what was in use before the swap is there after it");
         assert_eq!(viewed(&live), 55);

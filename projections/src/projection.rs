@@ -2,11 +2,13 @@
 //! of rows. The changes and the watermark go into the store in one batch, so a crash leaves them of one age.
 
 use crate::Error;
+use crate::error::panicked;
 pub(crate) use crate::live::{Live, View};
 pub(crate) use crate::rows::{Rows, decode, encode};
 use crate::store::{Changes, Order, Store, scan_prefix};
 use cairn_schemas::{Blake3, Position, Recorded};
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 
 /// Rows that a batch holds before it is committed, and bytes of them: bounds on memory while catching up.
 const ROWS_MAX: usize = 50_000;
@@ -85,8 +87,13 @@ pub(crate) struct Filled {
 
 impl Filled {
     pub(crate) fn over(store: Box<dyn Store>) -> Result<Self, Error> {
-        let watermark = store.get(WATERMARK)?.map(|row| Watermark::from_row(&row)).transpose()?;
-        Ok(Self { store, watermark })
+        let mut filled = Self { store, watermark: None };
+        filled.read_watermark()?;
+        Ok(filled)
+    }
+    pub(crate) fn read_watermark(&mut self) -> Result<(), Error> {
+        self.watermark = self.store.get(WATERMARK)?.map(|row| Watermark::from_row(&row)).transpose()?;
+        Ok(())
     }
     pub(crate) fn next(&self) -> Option<Position> {
         match self.watermark {
@@ -148,9 +155,7 @@ impl Batch {
             if next != Some(event.position) {
                 continue;
             }
-            if let Err(source) = (projection.apply)(event, &mut rows) {
-                let position = event.position;
-                let stop = Error::Apply { projection: projection.name, position, source: Box::new(source) };
+            if let Err(stop) = apply(projection, event, &mut rows) {
                 // An event is applied whole or not at all, so the ones before it are computed again without it.
                 let before = if taken > 0 { Self::of(projection, filled, &events[..taken]) } else { Self::none() };
                 return Batch { stop: Some(stop), ..before };
@@ -172,7 +177,20 @@ impl Batch {
     }
 }
 
-/// Applies `events` to a store that nobody else sees yet.
+/// Applies one event. A panic is an error of that event like any other.
+fn apply(projection: &Projection, event: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
+    let applied = std::panic::catch_unwind(AssertUnwindSafe(|| (projection.apply)(event, rows)));
+    let why = match applied {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) if error.is_transient() => return Err(error),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => panicked(&*panic),
+    };
+    Err(Error::Stopped { projection: projection.name, position: event.position, why })
+}
+
+/// Applies `events` to a store that nobody else sees.
+#[cfg(test)]
 pub(crate) fn fill(projection: &Projection, filled: &mut Filled, events: &[Recorded]) -> Result<(), Error> {
     let mut rest = events;
     while !rest.is_empty() {
@@ -182,9 +200,7 @@ pub(crate) fn fill(projection: &Projection, filled: &mut Filled, events: &[Recor
             filled.store.commit(&batch.changes)?;
             filled.watermark = Some(watermark);
         }
-        if let Some(error) = batch.stop {
-            return Err(error);
-        }
+        batch.stop.map_or(Ok(()), Err)?;
     }
     Ok(())
 }

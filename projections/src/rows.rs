@@ -192,6 +192,10 @@ mod tests {
     }
 
     impl Store for Asked {
+        fn engine(&self) -> crate::store::Engine {
+            self.rows.engine()
+        }
+
         fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
             *self.gets.lock() += 1;
             self.rows.get(key)

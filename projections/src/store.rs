@@ -5,15 +5,23 @@ mod changes;
 #[cfg(test)]
 mod conformance;
 mod counted;
+mod engine;
+mod fjall;
 mod memory;
 mod sled;
 
 pub(crate) use self::changes::Changes;
 pub(crate) use self::counted::Counted;
+pub use self::engine::{Choice, Engine};
+pub(crate) use self::fjall::Fjall;
 pub(crate) use self::memory::Memory;
 pub(crate) use self::sled::Sled;
 use crate::{Error, key};
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// How long a store that this process has just closed may hold on to its own lock.
+const CLOSING_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -26,6 +34,7 @@ pub(crate) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, E
 
 /// Ordered rows.
 pub(crate) trait Store: Send + Sync {
+    fn engine(&self) -> Engine;
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
     /// Visits the rows with `from <= key < to` (`None`: to the end) until the visitor breaks off.
     fn scan(&self, from: &[u8], to: Option<&[u8]>, order: Order, visit: &mut Visit<'_>) -> Result<(), Error>;
@@ -33,6 +42,19 @@ pub(crate) trait Store: Send + Sync {
     fn commit(&self, changes: &Changes) -> Result<(), Error>;
     /// Returns once everything committed would survive the loss of power.
     fn sync(&self) -> Result<(), Error>;
+}
+
+/// Tries again while a database says that it is held: this process is letting go of it.
+fn held_elsewhere<T, E>(open: impl Fn() -> Result<T, E>, is_held: impl Fn(&E) -> bool) -> Result<T, E> {
+    let started = Instant::now();
+    loop {
+        match open() {
+            Err(error) if is_held(&error) && started.elapsed() < CLOSING_MAX => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Visits all rows whose key begins with `prefix`.

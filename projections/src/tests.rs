@@ -4,8 +4,8 @@
 use crate::events::Events;
 use crate::follower::Follower;
 use crate::home::Home;
-use crate::projection::{Filled, Projection, Rows, fill};
-use crate::store::{Changes, Memory, Sled, Store};
+use crate::projection::{Filled, Projection, Rows, decode, fill};
+use crate::store::{Changes, Choice, Engine, Memory, Sled, Store};
 use crate::testing::{List, Random, history, ingested};
 use crate::{Error, Projections, catalog, curves, evals, lineage};
 use cairn_ledger::{Ledger, Options};
@@ -13,10 +13,13 @@ use cairn_schemas::{NewEvent, Position, Recorded, TenantId};
 use std::path::Path;
 use std::time::Duration;
 
+mod faults;
+mod rebuilds;
+
 const ALL: [&Projection; 4] = [&curves::PROJECTION, &evals::PROJECTION, &catalog::PROJECTION, &lineage::PROJECTION];
 
-fn open(list: &List, dir: &Path) -> Projections {
-    let home = Home::open(dir, &TenantId::default()).unwrap();
+fn open(list: &List, dir: &Path, engine: Engine) -> Projections {
+    let home = Home::open(dir, &TenantId::default(), Choice::Always(engine)).unwrap();
     Projections::over(Box::new(list.clone()), Some(home)).unwrap()
 }
 
@@ -25,19 +28,6 @@ fn expected(projection: &Projection, events: &[Recorded]) -> String {
     let mut filled = Filled::over(Box::new(Memory::default())).unwrap();
     events.iter().for_each(|event| fill(projection, &mut filled, std::slice::from_ref(event)).unwrap());
     filled.digest(projection).unwrap()
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            // A file may go away while it is copied, as sled's snapshots do.
-            false => drop(std::fs::copy(entry.path(), target)),
-        }
-    }
 }
 
 #[test]
@@ -107,99 +97,6 @@ fn rows_do_not_depend_on_the_batches_they_came_in() {
             assert_eq!(filled.digest(projection).unwrap(), one_by_one, "{}, seed {seed}", projection.name);
             assert!(filled.len() > 5, "{} has rows", projection.name);
         }
-    }
-}
-
-#[test]
-fn a_crash_leaves_rows_and_watermark_of_one_age() {
-    let dir = tempfile::tempdir().unwrap();
-    let (list, events) = (List::default(), history(5, 900));
-    let projections = open(&list, &dir.path().join("live"));
-    let mut random = Random::new(6);
-    let (mut rest, mut crashes) = (&events[..], Vec::new());
-    while !rest.is_empty() {
-        let (batch, left) = rest.split_at(rest.len().min(1 + random.below(120) as usize));
-        list.extend(batch.iter().cloned());
-        projections.catch_up().unwrap();
-        if random.below(3) == 0 {
-            projections.0.follower.lives().iter().for_each(|live| live.read(|store| store.sync()).unwrap());
-        }
-        // What lies on disk now is what a crash would leave: the store's buffers are lost.
-        let crash = dir.path().join(format!("crash-{}", crashes.len()));
-        copy(&dir.path().join("live"), &crash);
-        crashes.push(crash);
-        rest = left;
-    }
-    let all = list.all();
-    let whole = projections.digests().unwrap();
-    let mut partly = 0;
-    for crash in crashes {
-        let after = open(&list, &crash);
-        for (live, (name, watermark, digest)) in after.0.follower.lives().iter().zip(after.digests().unwrap()) {
-            assert_eq!(digest, expected(live.projection, &all[..watermark as usize]), "{name} at {watermark}");
-            partly += usize::from(watermark > 0 && watermark < all.len() as u64);
-        }
-        after.catch_up().unwrap();
-        assert_eq!(after.digests().unwrap(), whole);
-    }
-    assert!(partly > 0, "no crash came in the middle");
-}
-
-#[test]
-fn another_version_and_another_ledger_mean_a_rebuild() {
-    static V1: Projection = Projection::new("curves", 1, curves::PROJECTION.apply);
-    static V2: Projection = Projection::new("curves", 2, count_only);
-    static OLD: [&Projection; 1] = [&V1];
-    static NEW: [&Projection; 1] = [&V2];
-    fn count_only(_: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
-        let count: u64 = rows.read("test.count", &[1])?.unwrap_or(0);
-        rows.write(vec![1], &(count + 1));
-        Ok(())
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let list = List::of(history(7, 120));
-    let home = || Some(Home::open(dir.path(), &TenantId::default()).unwrap());
-    let stores = || {
-        let entries = std::fs::read_dir(dir.path().join("default")).unwrap();
-        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| name.contains("-v"));
-        names
-    };
-    let old = Follower::open(Box::new(list.clone()), home(), &OLD).unwrap();
-    assert_eq!(old.reached(), None, "a new store is filled when asked");
-    old.catch_up().unwrap();
-    drop(old);
-    assert_eq!(stores(), ["curves-v1-1"]);
-
-    let new = Follower::open(Box::new(list.clone()), home(), &NEW).unwrap();
-    assert_eq!(new.reached(), list.head(), "a store of another version is rebuilt at once");
-    assert_eq!(new.lives()[0].with(Filled::len), 1);
-    drop(new);
-    assert_eq!(stores(), ["curves-v2-2"]);
-
-    for (events, what) in [(history(7, 60), "behind the watermark"), (history(8, 200), "another at the watermark")] {
-        let events = List::of(events);
-        let moved = events.all().into_iter().map(|mut event| {
-            event.source = what.into();
-            event
-        });
-        let follower = Follower::open(Box::new(Fixed(moved.collect())), home(), &NEW).unwrap();
-        assert_eq!(follower.reached(), events.head(), "{what}");
-    }
-}
-
-/// A list with sources of its own.
-struct Fixed(Vec<Recorded>);
-
-impl Events for Fixed {
-    fn head(&self) -> Option<Position> {
-        self.0.last().map(|event| event.position)
-    }
-    fn read(&self, from: Position, count_max: usize) -> Result<Vec<Recorded>, Error> {
-        Ok(self.0.iter().filter(|event| event.position >= from).take(count_max).cloned().collect())
-    }
-    fn wait_past(&self, _: Option<Position>, _: Duration) -> Option<Position> {
-        self.head()
     }
 }
 

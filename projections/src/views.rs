@@ -8,7 +8,8 @@ use crate::follower::{FollowHandle, Follower};
 use crate::home::Home;
 use crate::lineage::Lineage;
 use crate::projection::{Filled, Live, Projection};
-use crate::{Error, catalog, curves, evals, lineage};
+use crate::store::{Choice, Engine};
+use crate::{Error, ProjectionStatus, catalog, curves, evals, lineage};
 use cairn_ledger::Ledger;
 use cairn_schemas::{Position, TenantId};
 use std::path::Path;
@@ -31,11 +32,17 @@ pub(crate) struct Views {
 }
 
 impl Projections {
-    /// Opens the stores in `dir`, or makes them. New ones are empty until [`catch_up`](Self::catch_up); those of an
-    /// older version, or of another ledger, are rebuilt before this returns. [`Error::Held`] where another process
-    /// has them open.
+    /// Opens the stores in `dir`, or makes them, on the engine that `CAIRN_STORE` names. Those that cannot be used (of
+    /// another version, damaged, of another ledger) are made anew by [`catch_up`](Self::catch_up), or in the background
+    /// by [`follow`](Self::follow); until then their answer is [`Error::Rebuilding`]. [`Error::Held`] where another
+    /// process has them open.
     pub fn open(dir: &Path, ledger: Ledger, tenant: TenantId) -> Result<Self, Error> {
-        let home = Home::open(dir, &tenant)?;
+        Self::open_on(dir, ledger, tenant, Choice::from_env()?)
+    }
+
+    /// As [`open`](Self::open), with new stores on the engine that is chosen here.
+    pub fn open_on(dir: &Path, ledger: Ledger, tenant: TenantId, choice: Choice) -> Result<Self, Error> {
+        let home = Home::open(dir, &tenant, choice)?;
         Self::over(Box::new(Log { ledger, tenant }), Some(home))
     }
 
@@ -89,19 +96,35 @@ impl Projections {
         self.0.follower.wait_for(position, timeout)
     }
 
-    /// Rebuilds the named projections (none named: all) from the first event. The old store answers until the swap.
-    /// `progress` gets the name, the events applied and the events there are.
+    /// Rebuilds the named projections (none named: all) from the first event, together. The old stores answer until the
+    /// swap. `progress` gets the name, the events applied and the events there are.
     pub fn rebuild(&self, names: &[&str], progress: &mut dyn FnMut(&str, u64, u64)) -> Result<(), Error> {
+        self.rebuild_on(None, names, progress)
+    }
+
+    /// As [`rebuild`](Self::rebuild), with the new stores on the engine given.
+    pub fn rebuild_on(
+        &self,
+        engine: Option<Engine>,
+        names: &[&str],
+        progress: &mut dyn FnMut(&str, u64, u64),
+    ) -> Result<(), Error> {
         let known: Vec<&'static str> = PROJECTIONS.iter().map(|projection| projection.name).collect();
         if let Some(given) = names.iter().find(|name| !known.contains(name)) {
             return Err(Error::UnknownProjection { given: (*given).to_owned(), known });
         }
-        for live in self.0.follower.lives() {
-            if names.is_empty() || names.contains(&live.projection.name) {
-                self.0.follower.rebuild(live, progress)?;
-            }
-        }
-        Ok(())
+        let named = |live: &&Arc<Live>| names.is_empty() || names.contains(&live.projection.name);
+        let lives: Vec<Arc<Live>> = self.0.follower.lives().iter().filter(named).cloned().collect();
+        self.0.follower.rebuild(&lives, engine, &mut |name, done, total| {
+            progress(name, done, total);
+            true
+        })
+    }
+
+    /// How far each projection is and what it does.
+    pub fn status(&self) -> Vec<ProjectionStatus> {
+        let head = self.0.follower.head();
+        self.0.follower.lives().iter().map(|live| live.status(head)).collect()
     }
 
     /// Name, watermark (0: nothing applied) and BLAKE3 of the sorted rows: equal for equal histories.

@@ -206,7 +206,7 @@ impl From<LedgerError> for Problem {
             | LedgerError::NoArtifact { .. }
             | LedgerError::NotCovered { .. }
             | LedgerError::NoTile { .. } => Problem::not_found(detail),
-            LedgerError::Proof { .. } | LedgerError::AsOf { .. } => Problem::malformed(detail),
+            LedgerError::Proof { .. } => Problem::malformed(detail),
             LedgerError::Damaged(_) => Problem::new(Kind::Damaged, detail),
             _ => Problem::internal(detail),
         }
@@ -247,6 +247,7 @@ impl From<ProjectionsError> for Problem {
         match error {
             ProjectionsError::Ledger(error) => error.into(),
             ProjectionsError::Schemas(_) | ProjectionsError::Cursor { .. } => Problem::malformed(detail),
+            ProjectionsError::Rebuilding { .. } => Problem::new(Kind::NotCaughtUp, detail).retry_after(5),
             ProjectionsError::Late { .. } => Problem::new(Kind::NotCaughtUp, detail).retry_after(2),
             ProjectionsError::Beyond { .. } => Problem::malformed(detail),
             _ => Problem::internal(detail),

@@ -2,6 +2,8 @@
 
 use crate::problem::Problem;
 use axum::http::StatusCode;
+use cairn_projections::{ProjectionState, ProjectionStatus};
+use cairn_schemas::Position;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::time::Duration;
@@ -16,9 +18,12 @@ const APPEND_REFUSED: &str = "cairn_appends_refused_total";
 const HEAD: &str = "cairn_ledger_head_position";
 const WATERMARK: &str = "cairn_projection_watermark_position";
 const LAG: &str = "cairn_projection_lag_events";
+const STATE: &str = "cairn_projection_state";
+const STOPPED_AT: &str = "cairn_projection_stopped_position";
+const REBUILT: &str = "cairn_projection_rebuild_done_events";
+const REBUILD_TOTAL: &str = "cairn_projection_rebuild_total_events";
 const REQUESTS: &str = "cairn_http_requests_total";
 const REQUEST_SECONDS: &str = "cairn_http_request_duration_seconds";
-const QUERY_SECONDS: &str = "cairn_query_duration_seconds";
 const WITNESS_PUSHES: &str = "cairn_witness_pushes_total";
 const INFERENCES: &str = "cairn_inference_requests_total";
 const INFERENCE_SECONDS: &str = "cairn_inference_duration_seconds";
@@ -58,7 +63,6 @@ impl Telemetry {
         };
         seconds(APPEND_SECONDS, "Time from a valid batch to its acknowledgement after the sync");
         seconds(REQUEST_SECONDS, "Time to the first byte of the answer, by route");
-        seconds(QUERY_SECONDS, "Time of a query's root field, by field and outcome");
         seconds(INFERENCE_SECONDS, "Time to the whole answer of a prompt");
         let gauge = |name: &'static str, text: &'static str| {
             self.recorder.describe_gauge(name.into(), Some(Unit::Count), text.into());
@@ -66,6 +70,10 @@ impl Telemetry {
         gauge(HEAD, "Position of the last event of the log");
         gauge(WATERMARK, "Position up to which a projection covers the log, by name");
         gauge(LAG, "Events that a projection has not applied yet, by name");
+        gauge(STATE, "1 for what a projection does: following, catching_up, rebuilding or stopped; else 0");
+        gauge(STOPPED_AT, "Position of the event that a projection cannot apply and stopped at; 0: none");
+        gauge(REBUILT, "Events that the store that is being filled holds; 0: none is");
+        gauge(REBUILD_TOTAL, "Events that the store that is being filled will hold; 0: none is");
     }
 
     pub(crate) fn appended(&self, new: u64, duplicates: u64, took: Duration) {
@@ -84,11 +92,6 @@ impl Telemetry {
         self.histogram(REQUEST_SECONDS, &[("route", route)]).record(took.as_secs_f64());
     }
 
-    pub(crate) fn queried(&self, field: &str, is_ok: bool, took: Duration) {
-        let outcome = if is_ok { "answered" } else { "refused" };
-        self.histogram(QUERY_SECONDS, &[("field", field), ("outcome", outcome)]).record(took.as_secs_f64());
-    }
-
     pub(crate) fn witnessed(&self, witness: &str, outcome: &str) {
         self.counter(WITNESS_PUSHES, &[("witness", witness), ("outcome", outcome)]).increment(1);
     }
@@ -105,15 +108,32 @@ impl Telemetry {
     }
 
     /// The page that Prometheus scrapes, with the positions as they are now.
-    pub(crate) fn page(&self, head: u64, watermarks: &[(String, u64)]) -> String {
+    pub(crate) fn page(&self, head: u64, projections: &[ProjectionStatus]) -> String {
         self.gauge(HEAD, &[]).set(head as f64);
-        for (name, watermark) in watermarks {
-            let label = [("projection", name.as_str())];
-            self.gauge(WATERMARK, &label).set(*watermark as f64);
-            self.gauge(LAG, &label).set(head.saturating_sub(*watermark) as f64);
-        }
+        projections.iter().for_each(|status| self.projection(status));
         self.handle.run_upkeep();
         self.handle.render()
+    }
+
+    fn projection(&self, status: &ProjectionStatus) {
+        let label = [("projection", status.name)];
+        self.gauge(WATERMARK, &label).set(status.watermark.map_or(0, Position::get) as f64);
+        self.gauge(LAG, &label).set(status.lag as f64);
+        for name in ProjectionState::NAMES {
+            let labels = [("projection", status.name), ("state", name)];
+            self.gauge(STATE, &labels).set(f64::from(u8::from(status.state.name() == name)));
+        }
+        let stopped_at = match &status.state {
+            ProjectionState::Stopped { position, .. } => position.get(),
+            _ => 0,
+        };
+        let (done, total) = match &status.state {
+            ProjectionState::Rebuilding { done, total } => (*done, *total),
+            _ => (0, 0),
+        };
+        self.gauge(STOPPED_AT, &label).set(stopped_at as f64);
+        self.gauge(REBUILT, &label).set(done as f64);
+        self.gauge(REBUILD_TOTAL, &label).set(total as f64);
     }
 
     fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
@@ -143,7 +163,21 @@ mod tests {
         let telemetry = Telemetry::new();
         telemetry.appended(3, 1, Duration::from_millis(2));
         telemetry.requested("/v1/events", "POST", StatusCode::CREATED, Duration::from_millis(3));
-        let page = telemetry.page(10, &[("curves".into(), 7)]);
+        let status = |name, watermark, state| ProjectionStatus {
+            name,
+            version: 1,
+            engine: "sled",
+            watermark: Position::new(watermark),
+            lag: 10 - watermark,
+            state,
+        };
+        let stopped = ProjectionState::Stopped { position: Position::new(3).unwrap(), error: "why".into() };
+        let states = [
+            status("curves", 7, ProjectionState::Following),
+            status("evals", 2, stopped),
+            status("catalog", 4, ProjectionState::Rebuilding { done: 4, total: 10 }),
+        ];
+        let page = telemetry.page(10, &states);
         for line in [
             "cairn_events_appended_total 3",
             "cairn_events_duplicate_total 1",
@@ -151,6 +185,12 @@ mod tests {
             "cairn_http_requests_total{route=\"/v1/events\",method=\"POST\",status=\"201\"} 1",
             "cairn_ledger_head_position 10",
             "cairn_projection_lag_events{projection=\"curves\"} 3",
+            "cairn_projection_state{projection=\"curves\",state=\"following\"} 1",
+            "cairn_projection_state{projection=\"curves\",state=\"stopped\"} 0",
+            "cairn_projection_state{projection=\"evals\",state=\"stopped\"} 1",
+            "cairn_projection_stopped_position{projection=\"evals\"} 3",
+            "cairn_projection_rebuild_done_events{projection=\"catalog\"} 4",
+            "cairn_projection_rebuild_total_events{projection=\"catalog\"} 10",
         ] {
             assert!(page.contains(line), "{line} is not in\n{page}");
         }

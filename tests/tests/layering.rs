@@ -21,6 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("ort", &["cairn-gpu"]),
     ("sled", &["cairn-projections"]),
+    ("fjall", &["cairn-projections"]),
     ("axum", &["cairn-server"]),
     ("async-graphql", &["cairn-server"]),
     ("ed25519-dalek", &["cairn-ledger"]),

@@ -9,7 +9,6 @@ pub(crate) mod deployment;
 pub(crate) mod erase;
 pub(crate) mod export;
 pub(crate) mod hold;
-pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod lineage;
 pub(crate) mod log;
@@ -45,18 +44,32 @@ pub(crate) fn print_json(value: &serde_json::Value) {
 
 /// A writing context on a data directory that is there: a mistyped `--data` must not make a ledger.
 pub(crate) fn writer(globals: &crate::Globals) -> anyhow::Result<Context> {
+    let context = writer_as_it_is(globals)?;
+    catch_up(&context)?;
+    Ok(context)
+}
+
+/// As [`writer`], with the projections wherever they are.
+pub(crate) fn writer_as_it_is(globals: &crate::Globals) -> anyhow::Result<Context> {
     if !globals.data.is_dir() {
         return Err(cairn_processors::Error::NoData { path: globals.data.clone() }.into());
     }
-    let context = Context::open(&globals.data)?;
-    context.projections().catch_up()?;
-    Ok(context)
+    Ok(Context::open(&globals.data)?)
+}
+
+/// Brings the projections to the head. One that stopped keeps nobody from the others; it says so.
+pub(crate) fn catch_up(context: &Context) -> anyhow::Result<()> {
+    match context.projections().catch_up() {
+        Err(error @ cairn_projections::Error::Stopped { .. }) => eprintln!("warning: {error}; the others go on"),
+        other => other?,
+    }
+    Ok(())
 }
 
 /// A reading context with projections that cover the head.
 pub(crate) fn reader(globals: &crate::Globals) -> anyhow::Result<Context> {
     let context = Context::open_reader(&globals.data)?;
-    context.projections().catch_up()?;
+    catch_up(&context)?;
     Ok(context)
 }
 

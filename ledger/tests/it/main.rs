@@ -1,7 +1,6 @@
 //! Tests through the public face: one binary, one module a theme.
 
 mod append;
-mod as_of;
 mod backup;
 mod client;
 mod common;

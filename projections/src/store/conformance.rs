@@ -62,5 +62,16 @@ fn conforms(store: &dyn Store, seed: u64) {
 fn stores_conform() {
     conforms(&Memory::default(), 1);
     let dir = tempfile::tempdir().unwrap();
-    conforms(&Sled::open(dir.path()).unwrap(), 2);
+    for engine in [Engine::Sled, Engine::Fjall] {
+        let dir = dir.path().join(engine.name());
+        let store = engine.open(&dir).unwrap();
+        assert_eq!(store.engine(), engine);
+        conforms(&*store, 2);
+        // What was synced is there after the store was closed, and a store may be closed and opened at once.
+        let before = rows(&*store, &[], None, Order::Ascending);
+        drop(store);
+        let store = engine.open(&dir).unwrap();
+        assert_eq!(rows(&*store, &[], None, Order::Ascending), before);
+        conforms(&*engine.open(&dir.with_extension("other")).unwrap(), 3);
+    }
 }

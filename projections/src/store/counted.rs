@@ -1,6 +1,6 @@
 //! A store as one question sees it, which counts the rows that it reads.
 
-use super::{Changes, Order, Store, Visit};
+use super::{Changes, Engine, Order, Store, Visit};
 use crate::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +19,10 @@ impl<'a> Counted<'a> {
 }
 
 impl Store for Counted<'_> {
+    fn engine(&self) -> Engine {
+        self.store.engine()
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         self.rows.fetch_add(1, Ordering::Relaxed);
         self.store.get(key)

@@ -1,6 +1,6 @@
 //! A store in memory: for tests, and for readers beside a process that holds the stores on disk.
 
-use super::{Changes, Order, Store, Visit};
+use super::{Changes, Engine, Order, Store, Visit};
 use crate::Error;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -11,6 +11,10 @@ use std::ops::Bound;
 pub(crate) struct Memory(RwLock<BTreeMap<Vec<u8>, Vec<u8>>>);
 
 impl Store for Memory {
+    fn engine(&self) -> Engine {
+        Engine::Memory
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.0.read().get(key).cloned())
     }

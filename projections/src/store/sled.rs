@@ -1,6 +1,6 @@
 //! A store in one sled database: the default of small ones.
 
-use super::{Changes, Order, Store, Visit};
+use super::{Changes, Engine, Order, Store, Visit, held_elsewhere};
 use crate::Error;
 use std::path::Path;
 
@@ -13,18 +13,30 @@ const SYNC_EVERY_MS: Option<u64> = if cfg!(test) { None } else { Some(500) };
 pub(crate) struct Sled(::sled::Db);
 
 impl Sled {
-    /// Opens or creates the database in `dir`.
+    /// Opens or creates the database in `dir`. Our own lock around the stores says that no other process is here, so a
+    /// lock inside is one that this process is about to let go.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
         let config = ::sled::Config::new().path(dir).cache_capacity(CACHE_BYTES_MAX).flush_every_ms(SYNC_EVERY_MS);
-        config.open().map(Self).map_err(failed("opening a projection's store"))
+        let is_held = |error: &::sled::Error| matches!(error, ::sled::Error::Io(why) if why.to_string().contains("could not acquire lock"));
+        held_elsewhere(|| config.open(), is_held).map(Self).map_err(failed("opening a projection's store"))
     }
 }
 
 fn failed(doing: &'static str) -> impl Fn(::sled::Error) -> Error {
-    move |source| Error::Store { doing, source }
+    move |source| {
+        let io = match &source {
+            ::sled::Error::Io(error) => Some(error.kind()),
+            _ => None,
+        };
+        Error::Store { engine: Engine::Sled.name(), doing, io, source: Box::new(source) }
+    }
 }
 
 impl Store for Sled {
+    fn engine(&self) -> Engine {
+        Engine::Sled
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let row = self.0.get(key).map_err(failed("reading a row"))?;
         Ok(row.map(|value| value.to_vec()))

@@ -3,6 +3,7 @@
 use crate::problem::Problem;
 use crate::state::App;
 use async_graphql::{Context, Object, Result, SimpleObject};
+use cairn_projections::{ProjectionState as State, ProjectionStatus};
 use cairn_schemas as schemas;
 
 use super::scalars::{Long, Position};
@@ -70,11 +71,23 @@ impl Coverage {
     async fn head(&self, ctx: &Context<'_>) -> Option<Position> {
         head(ctx).map(Position)
     }
-    /// The signed checkpoint of the log (C2SP tlog-checkpoint), which covers at least this position.
+    /// The signed checkpoint of the log, which covers at least this position.
     async fn checkpoint(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        let Some(position) = self.position else { return Ok(None) };
-        Ok(Some(ctx.data::<App>()?.checkpoint_over(position).await?.note))
+        Ok(checkpoint(ctx).await?)
     }
+}
+
+/// What a projection does.
+#[derive(Clone, Copy, PartialEq, Eq, async_graphql::Enum)]
+pub(crate) enum ProjectionState {
+    /// At the head of the log or near it.
+    Following,
+    /// Far behind the head, on its way.
+    CatchingUp,
+    /// A new store is being filled; where there was one before, that one answers until then.
+    Rebuilding,
+    /// It met an event that it cannot apply, and covers what is before. The others go on.
+    Stopped,
 }
 
 /// A view that follows the log.
@@ -82,17 +95,58 @@ impl Coverage {
 pub(crate) struct Projection {
     /// curves, evals, catalog or lineage.
     name: String,
+    /// Version of its rows: a store of another version is rebuilt.
+    version: u32,
+    /// What its rows lie in: sled, fjall or memory.
+    engine: String,
     /// The last position it covers; null where it covers none.
     watermark: Option<Position>,
     /// Events of the log that it does not cover yet.
     lag: Long,
+    /// What it does now.
+    state: ProjectionState,
+    /// Events that the store being filled holds; null where none is.
+    rebuild_done: Option<Long>,
+    /// Events that the store being filled will hold; null where none is.
+    rebuild_total: Option<Long>,
+    /// Position of the event that it cannot apply; null where it goes on.
+    stopped_position: Option<Position>,
+    /// Why it cannot apply that event; null where it goes on.
+    error: Option<String>,
+}
+
+impl From<ProjectionStatus> for Projection {
+    fn from(status: ProjectionStatus) -> Self {
+        let (mut rebuild, mut stopped) = (None, None);
+        let state = match status.state {
+            State::Following => ProjectionState::Following,
+            State::CatchingUp => ProjectionState::CatchingUp,
+            State::Rebuilding { done, total } => {
+                rebuild = Some((Long(done), Long(total)));
+                ProjectionState::Rebuilding
+            }
+            State::Stopped { position, error } => {
+                stopped = Some((Position(position), error));
+                ProjectionState::Stopped
+            }
+        };
+        let (rebuild_done, rebuild_total) = rebuild.unzip();
+        let (stopped_position, error) = stopped.unzip();
+        Self {
+            name: status.name.to_owned(),
+            version: status.version,
+            engine: status.engine.to_owned(),
+            watermark: status.watermark.map(Position),
+            lag: Long(status.lag),
+            state,
+            rebuild_done,
+            rebuild_total,
+            stopped_position,
+            error,
+        }
+    }
 }
 
 pub(crate) fn projections(app: &App) -> Vec<Projection> {
-    let head = app.head_position().map_or(0, schemas::Position::get);
-    let one = |(name, watermark): (String, Option<schemas::Position>)| {
-        let lag = Long(head.saturating_sub(watermark.map_or(0, schemas::Position::get)));
-        Projection { name, watermark: watermark.map(Position), lag }
-    };
-    app.ctx.projections().watermarks().into_iter().map(one).collect()
+    app.ctx.projections().status().into_iter().map(Projection::from).collect()
 }

@@ -1,0 +1,38 @@
+//! What the benches measure of the storage engines, behind the seam that the projections use.
+
+use crate::store::{Changes, Order, Store};
+use crate::{Engine, Error};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// A store of rows.
+pub struct Rows(Box<dyn Store>);
+
+/// A key and what is put there; `None` deletes.
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
+
+impl Rows {
+    pub fn open(engine: Engine, dir: &Path) -> Result<Self, Error> {
+        engine.open(dir).map(Self)
+    }
+    /// Applies all of them at once. A key may come once only.
+    pub fn commit(&self, changes: Vec<Change>) -> Result<(), Error> {
+        self.0.commit(&Changes::of(changes))
+    }
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.0.get(key)
+    }
+    /// Rows from `from` on, at most `limit`, and the bytes of their keys and values.
+    pub fn scan(&self, from: &[u8], limit: usize) -> Result<(usize, usize), Error> {
+        let (mut rows, mut bytes) = (0, 0);
+        self.0.scan(from, None, Order::Ascending, &mut |key, value| {
+            rows += 1;
+            bytes += key.len() + value.len();
+            Ok(if rows == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok((rows, bytes))
+    }
+    pub fn sync(&self) -> Result<(), Error> {
+        self.0.sync()
+    }
+}
