@@ -136,9 +136,12 @@ fn of_processors(error: &cairn_processors::Error) -> Option<u8> {
         E::Ledger(error) => Some(of_ledger(error)),
         E::NoData { .. } | E::UnknownRef { .. } => Some(NOT_FOUND),
         E::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(NOT_FOUND),
-        E::Config { .. } | E::NotUtf8 { .. } | E::Refused { .. } | E::Template { .. } | E::VersionExists { .. } => {
-            Some(WRONG_INPUT)
-        }
+        E::Config { .. }
+        | E::Import { .. }
+        | E::NotUtf8 { .. }
+        | E::Refused { .. }
+        | E::Template { .. }
+        | E::VersionExists { .. } => Some(WRONG_INPUT),
         E::Leak { .. } | E::Schemas(_) | E::Read(_) => Some(WRONG_INPUT),
         E::Gpu(cairn_gpu::Error::Invalid { .. }) => Some(WRONG_INPUT),
         E::Stored { .. } => Some(DIFFERS),

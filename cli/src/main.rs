@@ -43,6 +43,8 @@ enum Command {
     Witness(commands::witness::Args),
     /// Append CloudEvents, one JSON object a line on standard input.
     Append(commands::append::Args),
+    /// Take in runs that others published, from files about them.
+    Import(commands::import::Args),
     /// Print events, or export the log for outside verifiers.
     Log(commands::log::Args),
     /// Prove that an event is in the log, to be checked without it.
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(&globals, &args),
         Command::Witness(args) => commands::witness::run(&args),
         Command::Append(args) => commands::append::run(&globals, &args),
+        Command::Import(args) => commands::import::run(&globals, &args),
         Command::Log(args) => commands::log::run(&globals, &args),
         Command::Prove(args) => commands::prove::run(&globals, &args),
         Command::Verify(args) => commands::verify::run(&globals, &args),

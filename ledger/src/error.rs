@@ -84,6 +84,8 @@ pub enum Error {
     Policy { position: Position, config: String },
     #[error("a statement needs {expected}")]
     Statement { expected: String },
+    #[error("as of `{given}`: {why}")]
+    AsOf { given: String, why: String },
     #[error("there is no artifact {digest}")]
     NoArtifact { digest: Blake3 },
     #[error("{}: {why}", path.display())]

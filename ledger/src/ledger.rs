@@ -31,7 +31,7 @@ use crate::storage::{
 use crate::tiles::TilePath;
 use crate::vault::Vaults;
 use crate::writer::GroupFailure;
-use cairn_schemas::{Blake3, NewEvent, Position, Recorded, Sha256, TenantId};
+use cairn_schemas::{Blake3, NewEvent, Position, Recorded, Sha256, TenantId, Timestamp};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -405,6 +405,10 @@ impl Ledger {
 
     pub(crate) fn log(&self, tenant: &TenantId) -> Option<Arc<Log>> {
         self.0.log(tenant)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.options.clock.now()
     }
 
     /// Notes in the registers how far the logs are signed, so that a restore of less is known to be behind.

@@ -2,6 +2,7 @@
 
 mod absent;
 mod artifacts;
+mod as_of;
 mod backup;
 mod batch;
 mod bundle;
@@ -61,6 +62,7 @@ mod writer;
 
 pub use absent::Absent;
 pub use artifacts::{Artifact, Artifacts};
+pub use as_of::AsOf;
 pub use backup::{BackedUpLog, BackupOptions, BackupReport, VaultBackup, backup, backup_vault, vault_backups};
 pub use batch::{Batch, Expectation};
 pub use checkpoint::{Checkpoint, LogVerifier, SignedCheckpoint};

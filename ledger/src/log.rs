@@ -197,6 +197,13 @@ impl Log {
     pub(crate) fn head(&self) -> Option<Position> {
         Position::new(self.view.read().head)
     }
+
+    /// Returns once every event that has its recorded time is durable and in the view, or refused.
+    pub(crate) fn settle(&self) {
+        if let Some(writing) = &self.writing {
+            drop(writing.writer.lock());
+        }
+    }
 }
 
 fn sync_folder(disk: &dyn Storage, folder: &std::path::Path) -> Result<(), Error> {

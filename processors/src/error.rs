@@ -19,6 +19,9 @@ pub enum Error {
     /// A setting, argument or input that cannot be used.
     #[error("{what}: {why}")]
     Refused { what: String, why: String },
+    /// Files to import that are not as they should be: nothing of them was recorded.
+    #[error("nothing was imported: {}", listed(problems, *more))]
+    Import { problems: Vec<crate::import::Problem>, more: u64 },
     #[error("there is no {kind} `{reference}` in this ledger; {hint}")]
     UnknownRef { kind: &'static str, reference: String, hint: String },
     #[error("template `{template}`: {why}")]
@@ -62,6 +65,15 @@ pub struct Leak {
     pub right: String,
     pub document: String,
     pub source_uri: String,
+}
+
+/// The problems, one a line, and how many more there are.
+fn listed(problems: &[crate::import::Problem], more: u64) -> String {
+    let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    if more > 0 {
+        lines.push(format!("and {more} more like these"));
+    }
+    lines.join("\n  ")
 }
 
 impl Error {

@@ -11,6 +11,7 @@ pub mod erasure;
 mod error;
 pub mod export;
 mod history;
+pub mod import;
 pub mod init;
 pub mod job;
 mod jobs;

@@ -15,7 +15,7 @@ use cairn_schemas::{Blake3, Position, Ref, RunId, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection::new("catalog", 1, apply::apply);
+pub(crate) static PROJECTION: Projection = Projection::new("catalog", 2, apply::apply);
 
 /// The lists that can be asked for. `gate` lists judgments that are gates, `training` runs that train.
 pub const KINDS: [&str; 12] = [
@@ -41,7 +41,7 @@ pub struct Entity {
     pub kind: String,
     /// For people: `project/name` of datasets and models, a job's name, a document's URI, …
     pub name: String,
-    /// Where it stands: `running`, `completed`, `failed`, `cancelled` (runs); `building`, `committed`, `withdrawn`
+    /// Where it stands: `running`, `completed`, `failed`, `cancelled`, `imported`, `placeholder` (runs); `building`, `committed`, `withdrawn`
     /// (datasets); `registered` (models, sources, schemas); `created`, `active`, `retired` (deployments); `ingested`,
     /// `removed` (documents); `completed`, `failed`, `superseded` (evaluations); `pass`, `fail`, `unscored`, `block`,
     /// `insufficient_evidence`, `superseded` (judgments); `stored` (artifacts).
@@ -72,6 +72,10 @@ pub enum RunState {
     Completed,
     Failed,
     Cancelled,
+    /// Made elsewhere and taken in from files about it, which do not say how it ended.
+    Imported,
+    /// Made elsewhere; only its name was met.
+    Placeholder,
 }
 
 impl RunState {
@@ -81,6 +85,8 @@ impl RunState {
             RunState::Completed => "completed",
             RunState::Failed => "failed",
             RunState::Cancelled => "cancelled",
+            RunState::Imported => "imported",
+            RunState::Placeholder => "placeholder",
         }
     }
 }
@@ -115,15 +121,19 @@ pub struct JobRecord {
     pub updated_at: Timestamp,
 }
 
-/// A stored state of a training run.
+/// A state of a training run: stored, with its digests, or only known to be kept elsewhere, without them.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct CheckpointRecord {
     pub step: u64,
     pub attempt: u32,
-    pub tokens: u64,
-    pub checkpoint: Ref,
-    pub state_digest: Blake3,
-    pub weights_digest: Blake3,
+    /// `None` where its list does not say.
+    pub tokens: Option<u64>,
+    /// The stored state; for one kept elsewhere the description that names it, where something began from it.
+    pub checkpoint: Option<Ref>,
+    pub state_digest: Option<Blake3>,
+    pub weights_digest: Option<Blake3>,
+    /// Where one that is kept elsewhere is kept.
+    pub location: Option<String>,
     pub position: Position,
     pub recorded_at: Timestamp,
 }

@@ -135,6 +135,8 @@ events! {
     0x0306 v 1 "cairn.training.run_completed.v1" RunCompleted(training::RunCompleted),
     0x0307 v 1 "cairn.training.run_failed.v1" RunFailed(training::RunFailed),
     0x0308 v 1 "cairn.training.run_cancelled.v1" RunCancelled(training::RunCancelled),
+    0x0309 v 1 "cairn.training.run_imported.v1" RunImported(training::RunImported),
+    0x030a v 1 "cairn.training.checkpoint_listed.v1" CheckpointListed(training::CheckpointListed),
 
     0x0401 v 1 "cairn.model.version_registered.v1" VersionRegistered(model::VersionRegistered),
     0x0402 v 1 "cairn.model.alias_assigned.v1" AliasAssigned(model::AliasAssigned),

@@ -1,8 +1,8 @@
 //! Identifiers: who owns a log, which project, which run, and where an event stands.
 
-use crate::Error;
 use crate::encoding::text_form;
 use crate::error::quoted;
+use crate::{Blake3, Error};
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -65,7 +65,7 @@ name!(
     ProjectName, "project", "default"
 );
 
-/// Identity of a run: a UUID of version 7, so that ids sort by creation.
+/// Identity of a run: a UUID of version 7, so that ids sort by creation; of version 8 for a run that was made elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, bincode::Encode, bincode::Decode)]
 pub struct RunId([u8; 16]);
 
@@ -73,6 +73,11 @@ impl RunId {
     /// A fresh id from the system's clock and randomness.
     pub fn generate() -> Self {
         Self(uuid::Uuid::now_v7().into_bytes())
+    }
+    /// The id of what a digest names: a UUID of version 8, the same one each time.
+    pub fn named_by(digest: &Blake3) -> Self {
+        let first = digest.as_bytes().first_chunk().expect("a digest is longer than an id");
+        Self(uuid::Builder::from_custom_bytes(*first).into_uuid().into_bytes())
     }
 }
 impl fmt::Display for RunId {

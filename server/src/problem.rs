@@ -206,7 +206,7 @@ impl From<LedgerError> for Problem {
             | LedgerError::NoArtifact { .. }
             | LedgerError::NotCovered { .. }
             | LedgerError::NoTile { .. } => Problem::not_found(detail),
-            LedgerError::Proof { .. } => Problem::malformed(detail),
+            LedgerError::Proof { .. } | LedgerError::AsOf { .. } => Problem::malformed(detail),
             LedgerError::Damaged(_) => Problem::new(Kind::Damaged, detail),
             _ => Problem::internal(detail),
         }

@@ -4,10 +4,13 @@ use crate::ServerOptions;
 use crate::pipelines::Pipelines;
 use crate::problem::{Kind, Problem};
 use crate::telemetry::Telemetry;
-use cairn_ledger::{Appended, Batch, Error as LedgerError, Pending};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use cairn_ledger::{Appended, Batch, Error as LedgerError, Pending, SignedCheckpoint};
 use cairn_processors::Context;
 use cairn_processors::serving::Answerer;
 use cairn_schemas::{Position, Recorded};
+use serde_json::{Value, json};
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -161,6 +164,32 @@ impl Shared {
         .await
     }
 
+    /// A signed checkpoint of the log that covers `position`: the stored one if that does, else a new one.
+    pub(crate) async fn checkpoint_over(&self, position: Position) -> Result<SignedCheckpoint, Problem> {
+        let stored = self.ctx.ledger().stored_checkpoint(self.ctx.tenant());
+        match stored.filter(|stored| stored.checkpoint.size >= position.get()) {
+            Some(stored) => Ok(stored),
+            None => self.read(|ctx| Ok(ctx.ledger().checkpoint(ctx.tenant())?)).await,
+        }
+    }
+
+    /// What an answer that covers `position` says of that: the position, and the size and root of the tree that a
+    /// checkpoint over it signs. An answer is given also where no checkpoint can be signed.
+    pub(crate) async fn covered_json(&self, position: Option<Position>) -> Value {
+        let Some(position) = position else { return json!({ "position": null, "checkpoint": null }) };
+        let checkpoint = match self.checkpoint_over(position).await {
+            Ok(signed) => {
+                let root = BASE64.encode(signed.checkpoint.root.as_bytes());
+                json!({ "size": signed.checkpoint.size, "root": root })
+            }
+            Err(problem) => {
+                tracing::warn!(problem = problem.detail, "no checkpoint covers an answer");
+                Value::Null
+            }
+        };
+        json!({ "position": position.get(), "checkpoint": checkpoint })
+    }
+
     /// The last position that all projections cover.
     pub(crate) fn covered(&self) -> Option<Position> {
         self.ctx.projections().reached()
@@ -173,7 +202,8 @@ where
     T: Send + 'static,
     F: FnOnce() -> Result<T, Problem> + Send + 'static,
 {
-    match tokio::task::spawn_blocking(work).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::error!(%error, "a request's work ended early");

@@ -24,6 +24,7 @@ const REBUILT: &str = "cairn_projection_rebuild_done_events";
 const REBUILD_TOTAL: &str = "cairn_projection_rebuild_total_events";
 const REQUESTS: &str = "cairn_http_requests_total";
 const REQUEST_SECONDS: &str = "cairn_http_request_duration_seconds";
+const QUERY_SECONDS: &str = "cairn_query_duration_seconds";
 const WITNESS_PUSHES: &str = "cairn_witness_pushes_total";
 const INFERENCES: &str = "cairn_inference_requests_total";
 const INFERENCE_SECONDS: &str = "cairn_inference_duration_seconds";
@@ -63,6 +64,7 @@ impl Telemetry {
         };
         seconds(APPEND_SECONDS, "Time from a valid batch to its acknowledgement after the sync");
         seconds(REQUEST_SECONDS, "Time to the first byte of the answer, by route");
+        seconds(QUERY_SECONDS, "Time of a query's root field, by field and outcome");
         seconds(INFERENCE_SECONDS, "Time to the whole answer of a prompt");
         let gauge = |name: &'static str, text: &'static str| {
             self.recorder.describe_gauge(name.into(), Some(Unit::Count), text.into());
@@ -90,6 +92,11 @@ impl Telemetry {
         let labels = [("route", route), ("method", method), ("status", status.as_str())];
         self.counter(REQUESTS, &labels).increment(1);
         self.histogram(REQUEST_SECONDS, &[("route", route)]).record(took.as_secs_f64());
+    }
+
+    pub(crate) fn queried(&self, field: &str, is_ok: bool, took: Duration) {
+        let outcome = if is_ok { "answered" } else { "refused" };
+        self.histogram(QUERY_SECONDS, &[("field", field), ("outcome", outcome)]).record(took.as_secs_f64());
     }
 
     pub(crate) fn witnessed(&self, witness: &str, outcome: &str) {

@@ -228,15 +228,132 @@ fn deep_costly_and_invalid_queries_are_refused_with_their_limits() {
     let server = TestServer::start();
     let deep = format!("{{ runs {{ nodes {{ {} id {} }} }} }}", "parent { ".repeat(20), "} ".repeat(20));
     let (code, message) = server.refusal(&deep);
-    assert!(code == "too-deep" && message.contains("more than 20 levels"), "{code}: {message}");
+    assert!(code == "too-deep" && message.contains("23 levels deep, more than 20"), "{code}: {message}");
+    let (code, message) =
+        server.refusal(&format!("{{ runs {{ nodes {{ {} id {} }} }} }}", "parent { ".repeat(62), "} ".repeat(62)));
+    assert!(code == "too-deep" && message.contains("at most 20"), "{code}: {message}");
     let costly = "{ runs(first: 500) { nodes { dataset { documents(first: 500) { nodes { ref name } } } } } }";
     let (code, message) = server.refusal(costly);
-    assert!(code == "too-costly" && message.contains("more than 50000"), "{code}: {message}");
+    assert!(code == "too-costly" && message.contains("the query costs 500501, more than 50000"), "{code}: {message}");
     let (code, message) = server.refusal("{ nothing }");
     assert!(code == "invalid-query" && message.contains("nothing"), "{code}: {message}");
     let json_type = [("content-type", "application/json")];
     server.post("/graphql", &json_type, "[]").problem(400, "malformed-request", "batches of queries");
     server.post("/graphql", &json_type, "{").problem(400, "malformed-request", "not a GraphQL request");
+}
+
+#[test]
+fn fragments_cannot_make_a_short_text_a_long_query() {
+    let server = TestServer::start();
+    // Each fragment spreads the next one ten times: ten to the thirtieth fields.
+    let bomb: String =
+        (0..30).map(|n| format!("fragment F{n} on Query {{ {} }} ", format!("...F{} ", n + 1).repeat(10))).collect();
+    let (code, message) = server.refusal(&format!("{{ ...F0 }} {bomb} fragment F30 on Query {{ log {{ size }} }}"));
+    assert!(
+        code == "too-costly" && message.contains("once its fragments are spread, more than 10000"),
+        "{code}: {message}"
+    );
+    let (code, message) =
+        server.refusal("{ ...A } fragment A on Query { ...B ...B } fragment B on Query { ...A ...A }");
+    assert!(code == "invalid-query" && message.contains("spreads itself"), "{code}: {message}");
+    let long = format!("{{ log {{ size }} }} # {}", "x".repeat(300_000));
+    let (code, message) = server.refusal(&long);
+    assert!(
+        code == "too-large" && message.contains("at most 262144") && message.contains("as variables"),
+        "{code}: {message}"
+    );
+}
+
+#[test]
+fn a_query_may_be_named_by_its_digest_once_its_text_is_known() {
+    let server = TestServer::start();
+    let text = "query($n: Int) { events(first: $n) { nodes { id } } }";
+    // As sha256sum gives it.
+    let digest = "77281a3182fbdbaff1444927048ca312406e637564c8b27f1a6862b6f7a8b058";
+    let ask = |query: Option<&str>, digest: Value| {
+        let mut body = json!({ "variables": { "n": 1 }, "extensions": { "persistedQuery": digest } });
+        if let Some(query) = query {
+            body["query"] = query.into();
+        }
+        server.post("/graphql", &[("content-type", "application/json")], body.to_string()).json()
+    };
+    server.record(&[custom("1", "one")]);
+    let named = json!({ "version": 1, "sha256Hash": digest });
+    let unknown = ask(None, named.clone());
+    assert_eq!(unknown["errors"][0]["message"], "PersistedQueryNotFound", "{unknown}");
+    assert_eq!(unknown["errors"][0]["extensions"]["code"], "PERSISTED_QUERY_NOT_FOUND");
+    for query in [Some(text), None, None] {
+        let answer = ask(query, named.clone());
+        assert_eq!(answer["data"]["events"]["nodes"], json!([{ "id": "1" }]), "{answer}");
+    }
+    for (query, digest, said) in [
+        (Some("{ log { size } }"), named, "digest the text as it is sent"),
+        (None, json!({ "version": 2, "sha256Hash": digest }), "version is 2; 1 is supported"),
+        (None, json!({ "version": 1, "sha256Hash": "x" }), "64 hexadecimal digits"),
+        (None, json!({ "hash": digest }), "is not of the form"),
+    ] {
+        let answer = ask(query, digest);
+        assert!(answer["errors"][0]["message"].as_str().unwrap().contains(said), "{answer}");
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "malformed-request");
+    }
+}
+
+#[test]
+fn a_past_state_is_a_position_or_a_recorded_time() {
+    let server = TestServer::start();
+    let of = |as_of: &str| format!("{{ coverage(asOf: {as_of}) {{ position checkpoint }} }}");
+    assert!(server.refusal(&of("1")).1.contains("the log is empty"));
+    let times: Vec<String> = (1..=3)
+        .map(|n| {
+            let at = server.record(&[custom(&n.to_string(), "x")]);
+            let event = server.query(&format!("{{ event(position: {at}) {{ recordedAt }} }}"));
+            event["event"]["recordedAt"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    for (as_of, position) in
+        [("2", 2), ("\"2\"", 2), (&*format!("\"{}\"", times[0]), 1), (&*format!("\"{}\"", times[2]), 3)]
+    {
+        let coverage = server.query(&of(as_of))["coverage"].clone();
+        assert_eq!(coverage["position"], position, "{as_of}");
+        assert!(coverage["checkpoint"].as_str().is_some(), "{coverage}");
+    }
+    for (as_of, said) in [
+        ("4", format!("the last position is 3, recorded at {}", times[2])),
+        ("\"2001-01-01\"", format!("before the first event, which was recorded at {}", times[0])),
+        ("\"2222-01-01T00:00:00Z\"", "in the future; it is 20".into()),
+        ("\"yesterday\"", "neither a position such as 1041 nor a recorded time".into()),
+        ("0", "neither a position such as 1041".into()),
+        ("true", "AsOf".into()),
+    ] {
+        let (code, message) = server.refusal(&of(as_of));
+        assert!(message.contains(&said), "{as_of}: {message}");
+        assert!(["malformed-request", "invalid-query"].contains(&&*code), "{code}");
+    }
+}
+
+#[test]
+fn every_answer_names_a_checkpoint_that_covers_its_position() {
+    let server = TestServer::start();
+    let ask = || server.graphql("{ log { size } }", json!({}))["extensions"]["coverage"].clone();
+    assert_eq!(ask(), json!({ "position": null, "checkpoint": null }));
+    for n in 1..=5u64 {
+        server.record(&[custom(&n.to_string(), "x")]);
+        let covered = server.graphql(&format!("{{ coverage(atLeast: {n}) {{ position }} }}"), json!({}));
+        assert!(covered.get("errors").is_none(), "{covered}");
+        let covered = ask();
+        assert_eq!(covered["position"], n);
+        // The root is that of the signed note of this size.
+        let note = server.get("/log/default/checkpoint").text;
+        let lines: Vec<&str> = note.lines().collect();
+        assert_eq!(
+            (covered["checkpoint"]["size"].to_string(), &covered["checkpoint"]["root"]),
+            (lines[1].to_owned(), &json!(lines[2]))
+        );
+        assert!(covered["checkpoint"]["size"].as_u64() >= Some(n));
+    }
+    // A refusal too says what it was decided on.
+    let refused = server.graphql("{ nothing }", json!({}));
+    assert_eq!(refused["extensions"]["coverage"]["position"], 5, "{refused}");
 }
 
 #[test]

@@ -121,6 +121,8 @@ fn gist(event: &Event) -> String {
             format!("step {} {}", e.step, metrics.join(" "))
         }
         Event::CheckpointSaved(e) => format!("step {} state {}", e.step, &e.state_digest.to_hex()[..16]),
+        Event::CheckpointListed(e) => format!("step {} at {}", e.step, e.location),
+        Event::RunImported(e) => format!("by {}{}", e.importer, if e.is_placeholder { ", a placeholder" } else { "" }),
         Event::DocumentRejected(e) => format!("{}: {}", e.rule, e.detail),
         Event::DocumentIngested(e) => e.source_uri.clone(),
         Event::JobStarted(e) => format!("{} `{}` attempt {}", e.kind, e.name, e.attempt),

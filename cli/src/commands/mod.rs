@@ -9,6 +9,7 @@ pub(crate) mod deployment;
 pub(crate) mod erase;
 pub(crate) mod export;
 pub(crate) mod hold;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod lineage;
 pub(crate) mod log;

@@ -1,6 +1,7 @@
 //! Tests through the public face: one binary, one module a theme.
 
 mod append;
+mod as_of;
 mod backup;
 mod client;
 mod common;

@@ -143,6 +143,7 @@ fn artifacts(recorded: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
 fn role(event: &Event, artifact: &Ref) -> &'static str {
     match event {
         Event::CheckpointSaved(_) => "checkpoint",
+        Event::CheckpointListed(_) => "checkpoint_description",
         Event::RunCompleted(_) => "weights",
         Event::IngestionCompleted(_) => "documents",
         Event::VersionCommitted(e) if e.manifest == *artifact => "manifest",

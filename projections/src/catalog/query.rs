@@ -108,9 +108,10 @@ impl Catalog {
                     step,
                     attempt,
                     tokens: row.tokens,
-                    checkpoint: rows::parse(&row.checkpoint)?,
-                    state_digest: Blake3::from_bytes(row.state_digest),
-                    weights_digest: Blake3::from_bytes(row.weights_digest),
+                    checkpoint: rows::parse_some(row.checkpoint.as_deref())?,
+                    state_digest: row.state_digest.map(Blake3::from_bytes),
+                    weights_digest: row.weights_digest.map(Blake3::from_bytes),
+                    location: row.location,
                     position: row.when.position()?,
                     recorded_at: row.when.at(),
                 }))

@@ -77,10 +77,11 @@ pub(super) struct JobRow {
 
 #[derive(Clone, Debug, Encode, Decode)]
 pub(super) struct CheckpointRow {
-    pub(super) tokens: u64,
-    pub(super) checkpoint: String,
-    pub(super) state_digest: [u8; 32],
-    pub(super) weights_digest: [u8; 32],
+    pub(super) tokens: Option<u64>,
+    pub(super) checkpoint: Option<String>,
+    pub(super) state_digest: Option<[u8; 32]>,
+    pub(super) weights_digest: Option<[u8; 32]>,
+    pub(super) location: Option<String>,
     pub(super) when: When,
 }
 

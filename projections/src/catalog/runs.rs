@@ -7,7 +7,7 @@ use crate::Error;
 use crate::attempts::{self, Takeover};
 use crate::projection::Rows;
 use cairn_schemas::events::job::{JobCompleted, JobStarted};
-use cairn_schemas::events::training::{CheckpointSaved, StepLogged};
+use cairn_schemas::events::training::{CheckpointListed, CheckpointSaved, StepLogged};
 use cairn_schemas::{Event, Recorded, Ref, RunId};
 use serde_json::{Map, Value, json};
 
@@ -25,6 +25,8 @@ fn run_of(event: &Event) -> Option<RunId> {
         Event::RunStarted(e) => Some(e.run),
         Event::StepLogged(e) => Some(e.run),
         Event::CheckpointSaved(e) => Some(e.run),
+        Event::CheckpointListed(e) => Some(e.run),
+        Event::RunImported(e) => Some(e.run),
         Event::RunResumed(e) => Some(e.run),
         Event::RunForked(e) => Some(e.run),
         Event::RunCompleted(e) => Some(e.run),
@@ -56,6 +58,10 @@ pub(super) fn apply(at: At<'_, '_>) -> Result<(), Error> {
         Event::StepLogged(e) => step_logged(e, rows),
         Event::CheckpointSaved(e) => {
             checkpoint_saved(recorded, e, rows);
+            Ok(())
+        }
+        Event::CheckpointListed(e) => {
+            checkpoint_listed(recorded, e, rows);
             Ok(())
         }
         Event::IngestionStarted(_) | Event::IngestionCompleted(_) | Event::TransformApplied(_) => {
@@ -158,6 +164,8 @@ fn training(recorded: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
         Event::RunStarted(e) => (e.run, RunState::Running),
         Event::RunResumed(e) => (e.run, RunState::Running),
         Event::RunForked(e) => (e.run, RunState::Running),
+        Event::RunImported(e) if e.is_placeholder => (e.run, RunState::Placeholder),
+        Event::RunImported(e) => (e.run, RunState::Imported),
         Event::RunCompleted(e) => (e.run, RunState::Completed),
         Event::RunFailed(e) => (e.run, RunState::Failed),
         Event::RunCancelled(e) => (e.run, RunState::Cancelled),
@@ -201,6 +209,10 @@ fn change(entity: &mut Draft, event: &Event, state: RunState) {
             let named = named.filter_map(|metric| Some((metric["name"].as_str()?.to_owned(), metric["value"].clone())));
             fields.insert("metrics".into(), Value::Object(named.collect()));
             training.extend(fields);
+        }
+        Event::RunImported(e) => {
+            e.unknown.iter().for_each(|name| drop(training.remove(name)));
+            training.insert("imported".into(), Value::Object(fields));
         }
         _ => training.extend(fields),
     }
@@ -253,13 +265,27 @@ fn step_logged(e: &StepLogged, rows: &mut Rows<'_>) -> Result<(), Error> {
 
 fn checkpoint_saved(recorded: &Recorded, e: &CheckpointSaved, rows: &mut Rows<'_>) {
     let row = CheckpointRow {
-        tokens: e.tokens,
-        checkpoint: e.checkpoint.to_string(),
-        state_digest: *e.state_digest.as_bytes(),
-        weights_digest: *e.weights_digest.as_bytes(),
+        tokens: Some(e.tokens),
+        checkpoint: Some(e.checkpoint.to_string()),
+        state_digest: Some(*e.state_digest.as_bytes()),
+        weights_digest: Some(*e.weights_digest.as_bytes()),
+        location: None,
         when: When::of(recorded),
     };
     rows.write(rows::checkpoint(&e.run.to_string(), e.step, e.attempt, recorded.position.get()), &row);
+}
+
+/// A run that was made elsewhere has one attempt, as far as is known.
+fn checkpoint_listed(recorded: &Recorded, e: &CheckpointListed, rows: &mut Rows<'_>) {
+    let row = CheckpointRow {
+        tokens: e.tokens,
+        checkpoint: e.description.as_ref().map(Ref::to_string),
+        state_digest: None,
+        weights_digest: None,
+        location: Some(e.location.clone()),
+        when: When::of(recorded),
+    };
+    rows.write(rows::checkpoint(&e.run.to_string(), e.step, 1, recorded.position.get()), &row);
 }
 
 /// An ingestion is part of its run, and the latest one is noted at its source.

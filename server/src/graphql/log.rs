@@ -71,9 +71,10 @@ impl Coverage {
     async fn head(&self, ctx: &Context<'_>) -> Option<Position> {
         head(ctx).map(Position)
     }
-    /// The signed checkpoint of the log, which covers at least this position.
+    /// The signed checkpoint of the log (C2SP tlog-checkpoint), which covers at least this position.
     async fn checkpoint(&self, ctx: &Context<'_>) -> Result<Option<String>> {
-        Ok(checkpoint(ctx).await?)
+        let Some(position) = self.position else { return Ok(None) };
+        Ok(Some(ctx.data::<App>()?.checkpoint_over(position).await?.note))
     }
 }
 

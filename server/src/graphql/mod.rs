@@ -1,5 +1,6 @@
 //! GraphQL over everything the ledger's projections know: types, queries, mutations, subscriptions, and their limits.
 
+mod as_of;
 mod connection;
 mod curves;
 mod events;
@@ -9,6 +10,8 @@ mod lineage;
 mod loaders;
 mod log;
 mod mutation;
+mod observed;
+mod persisted;
 mod pipelines;
 mod query;
 mod results;
@@ -23,15 +26,15 @@ pub(crate) type CairnSchema = Schema<query::Query, mutation::Mutation, subscript
 
 fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Subscription> {
     Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
-        .limit_depth(limits::DEPTH_MAX)
-        .limit_complexity(limits::COMPLEXITY_MAX)
+        .limit_recursive_depth(limits::NESTING_MAX)
         .limit_directives(32)
-        .extension(limits::NamedLimits)
+        .extension(limits::NamedLimits::default())
 }
 
 /// The schema over a running server's state.
 pub(crate) fn schema(app: App) -> CairnSchema {
-    builder().data(loaders::things(app.clone())).data(app).finish()
+    let observed = observed::Observed(app.clone());
+    builder().extension(observed).data(loaders::things(app.clone())).data(app).finish()
 }
 
 /// The schema in GraphQL's own language: what `schemas/graphql/cairn.graphql` holds.

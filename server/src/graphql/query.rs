@@ -6,6 +6,7 @@ use crate::state::App;
 use async_graphql::{Context, Object, Result};
 use cairn_schemas::{self as schemas, RunId};
 
+use super::as_of::{self, AsOf};
 use super::connection::{Connection, page_cost};
 use super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
 use super::events::{Event, PageQuery, page};
@@ -30,14 +31,16 @@ pub(crate) struct Query;
 /// whole request.
 #[Object]
 impl Query {
-    /// What the answers of this query cover.
+    /// What the answers of this query cover; or which position a past state is.
     async fn coverage(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "The position that this means, in place of the one covered now.")] as_of: Option<AsOf>,
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Coverage> {
         let app = wait(ctx, at_least).await?;
-        Ok(Coverage { position: app.covered() })
+        let position = as_of::resolve(app, as_of).await?.or_else(|| app.covered());
+        Ok(Coverage { position })
     }
 
     /// The log itself.
@@ -101,7 +104,7 @@ impl Query {
         #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
         #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
         #[graphql(desc = "ingest, dataset, tokenizer, train, evaluate, judge, gate or deploy.")] kind: Option<String>,
-        #[graphql(desc = "running, completed, failed or cancelled.")] state: Option<String>,
+        #[graphql(desc = "running, completed, failed, cancelled, imported or placeholder.")] state: Option<String>,
         #[graphql(desc = "Only runs of this project.")] project: Option<String>,
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Connection<Run>> {

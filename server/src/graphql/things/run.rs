@@ -39,21 +39,23 @@ pub(crate) fn kind_of(entity: &Entity) -> String {
     job.unwrap_or(own).to_owned()
 }
 
-/// A stored state of a training run.
+/// A state of a training run: stored, with its digests, or only known to be kept elsewhere, without them.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct Checkpoint {
     /// The step after which it was stored.
     step: Long,
     /// The attempt that stored it.
     attempt: u32,
-    /// Tokens seen until then.
-    tokens: Long,
-    /// The artifact that holds it.
-    artifact: Ref,
+    /// Tokens seen until then; null where its list does not say.
+    tokens: Option<Long>,
+    /// The artifact that holds it; for one kept elsewhere its description, where something began from it.
+    artifact: Option<Ref>,
     /// BLAKE3 of the state alone: no time, no run id.
-    state_digest: String,
+    state_digest: Option<String>,
     /// BLAKE3 of the weights alone.
-    weights_digest: String,
+    weights_digest: Option<String>,
+    /// Where one that is kept elsewhere is kept.
+    location: Option<String>,
     /// Position of the event that says so.
     position: Position,
     /// When that was recorded.
@@ -65,10 +67,11 @@ impl From<CheckpointRecord> for Checkpoint {
         Self {
             step: Long(row.step),
             attempt: row.attempt,
-            tokens: Long(row.tokens),
-            artifact: Ref(row.checkpoint),
-            state_digest: row.state_digest.to_string(),
-            weights_digest: row.weights_digest.to_string(),
+            tokens: row.tokens.map(Long),
+            artifact: row.checkpoint.map(Ref),
+            state_digest: row.state_digest.map(|digest| digest.to_string()),
+            weights_digest: row.weights_digest.map(|digest| digest.to_string()),
+            location: row.location,
             position: Position(row.position),
             recorded_at: Timestamp(row.recorded_at),
         }
