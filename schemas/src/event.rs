@@ -2,7 +2,7 @@
 
 use crate::error::quoted;
 use crate::events::{
-    Fact, cost, custom, data, dataset, deployment, evaluation, governance, job, judgment, model, training,
+    Fact, annotation, cost, custom, data, dataset, deployment, evaluation, governance, job, judgment, model, training,
 };
 use crate::personal::{EachText, TextField, Texts};
 use crate::{Error, Links, encoding, upcast};
@@ -79,6 +79,11 @@ macro_rules! events {
             /// The payload as JSON: a CloudEvent's `data`.
             pub fn to_json(&self) -> String {
                 match self { $(Event::$variant(payload) => serde_json::to_string(payload),)* }
+                    .expect("payloads serialise")
+            }
+            /// The payload as a JSON object, without its text in between.
+            pub fn to_value(&self) -> serde_json::Value {
+                match self { $(Event::$variant(payload) => serde_json::to_value(payload),)* }
                     .expect("payloads serialise")
             }
             /// What the event is about, where its producer does not say.
@@ -178,6 +183,8 @@ events! {
     0x0b02 v 1 "cairn.job.completed.v1" JobCompleted(job::JobCompleted),
     0x0b03 v 1 "cairn.job.failed.v1" JobFailed(job::JobFailed),
     0x0b04 v 1 "cairn.job.cancelled.v1" JobCancelled(job::JobCancelled),
+
+    0x0c01 v 1 "cairn.annotation.recorded.v1" AnnotationRecorded(annotation::AnnotationRecorded),
 }
 
 /// Names the types whose name shares most with what was given.

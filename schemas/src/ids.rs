@@ -79,6 +79,12 @@ impl RunId {
         let first = digest.as_bytes().first_chunk().expect("a digest is longer than an id");
         Self(uuid::Builder::from_custom_bytes(*first).into_uuid().into_bytes())
     }
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

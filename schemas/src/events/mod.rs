@@ -1,5 +1,6 @@
 //! The payloads of all events, a module a family. A payload is a past-tense fact; its version never changes.
 
+pub mod annotation;
 pub mod cost;
 pub mod custom;
 pub mod data;
