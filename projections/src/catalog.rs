@@ -1,8 +1,15 @@
 //! Store `catalog`: what exists, in which state, with which attributes; and the indexes that processors ask: jobs by
 //! key, checkpoints, aliases, versions, what a deployment answers with.
 
+mod annotations;
 mod apply;
+mod columns;
+pub mod filter;
+mod find;
 mod history;
+mod lists;
+mod past;
+mod past_list;
 mod query;
 mod registry;
 mod rows;
@@ -10,12 +17,17 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
+pub use annotations::Note;
+use annotations::Annotations;
+pub use columns::PathInfo;
+pub use find::{Find, Found, Item, Matching};
+
 use crate::projection::{Live, Projection};
 use cairn_schemas::{Blake3, Position, Ref, RunId, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection::new("catalog", 2, apply::apply);
+pub(crate) static PROJECTION: Projection = Projection::new("catalog", 3, apply::apply).viewed(lists::load);
 
 /// The lists that can be asked for. `gate` lists judgments that are gates, `training` runs that train.
 pub const KINDS: [&str; 12] = [
@@ -54,6 +66,12 @@ pub struct Entity {
     /// The fields of its events by their names. Runs: those of the job under `job`, of the training under `training`,
     /// of the ingestion under `ingestion`, and the latest step under `progress`.
     pub attributes: serde_json::Value,
+    /// Who answers for it, as people said.
+    pub owner: Option<String>,
+    /// What people said of it by name.
+    pub tags: serde_json::Map<String, serde_json::Value>,
+    /// What people noted of it, oldest first, the latest 100.
+    pub notes: Vec<Note>,
 }
 
 /// Part of a list.

@@ -51,6 +51,8 @@ pub enum Error {
     #[error("the projections reached {reached} in {waited:?}, position {position} was waited for")]
     Late { position: Position, reached: String, waited: Duration },
     #[error(transparent)]
+    Filter(#[from] crate::catalog::filter::FilterError),
+    #[error(transparent)]
     Schemas(#[from] cairn_schemas::Error),
 }
 

@@ -81,10 +81,10 @@ macro_rules! events {
                 match self { $(Event::$variant(payload) => serde_json::to_string(payload),)* }
                     .expect("payloads serialise")
             }
-            /// The payload as a JSON object, without its text in between.
-            pub fn to_value(&self) -> serde_json::Value {
+            /// The payload as a JSON object. Fails where free-form JSON in it is beyond what a value can hold: numbers
+            /// such as 1e999, nesting deeper than 128.
+            pub fn to_value(&self) -> Result<serde_json::Value, serde_json::Error> {
                 match self { $(Event::$variant(payload) => serde_json::to_value(payload),)* }
-                    .expect("payloads serialise")
             }
             /// What the event is about, where its producer does not say.
             pub fn default_stream(&self) -> String {

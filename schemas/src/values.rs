@@ -32,6 +32,10 @@ impl RawJson {
     pub fn to_value(&self) -> serde_json::Value {
         serde_json::from_str(&self.0).expect("checked when it was made")
     }
+    /// As a value; where a value cannot hold it (numbers such as 1e999, nesting deeper than 128) its text.
+    pub fn to_value_or_text(&self) -> serde_json::Value {
+        serde_json::from_str(&self.0).unwrap_or_else(|_| self.0.clone().into())
+    }
 }
 impl Default for RawJson {
     fn default() -> Self {

@@ -1,13 +1,12 @@
 //! Events to entities. What needs more than an entity is in `runs` and `registry`.
 
 use super::rows::{self, EntityRow, RejectionRow, When};
-use super::{registry, runs};
+use super::{annotations, past, registry, runs};
 use crate::Error;
 use crate::projection::Rows;
 use cairn_schemas::events::data::{DocumentIngested, DocumentRejected};
 use cairn_schemas::events::judgment::{GateOutcome, Verdict};
 use cairn_schemas::{Event, Recorded, Ref};
-use serde_json::{Map, Value};
 
 pub(super) fn apply(recorded: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
     artifacts(recorded, rows)?;
@@ -24,6 +23,7 @@ pub(super) fn apply(recorded: &Recorded, rows: &mut Rows<'_>) -> Result<(), Erro
             entity.state = "registered".into();
             entity.set("schema", e.schema.to_value());
         }),
+        Event::AnnotationRecorded(e) => annotations::apply(at, e),
         event if runs::concerns(event) => runs::apply(at),
         _ => registry::apply(at),
     }
@@ -35,88 +35,54 @@ pub(super) struct At<'a, 'r> {
     pub(super) rows: &'a mut Rows<'r>,
 }
 
-/// An entity while an event changes it.
-pub(super) struct Draft {
-    pub(super) name: String,
-    pub(super) state: String,
-    pub(super) attributes: Map<String, Value>,
-}
-
-impl Draft {
-    pub(super) fn set(&mut self, name: &str, value: impl Into<Value>) {
-        self.attributes.insert(name.to_owned(), value.into());
-    }
-    /// Takes all fields of an event's payload but those that the entity's own ref says.
-    pub(super) fn take(&mut self, event: &Event, except: &[&str]) {
-        self.attributes.extend(fields(event, except));
-    }
-    /// An object among the attributes, made where it is missing.
-    pub(super) fn part(&mut self, name: &str) -> &mut Map<String, Value> {
-        let part = self.attributes.entry(name).or_insert_with(|| Value::Object(Map::new()));
-        if !part.is_object() {
-            *part = Value::Object(Map::new());
-        }
-        part.as_object_mut().expect("it was made one")
-    }
-}
-
-/// The fields of an event's payload.
-pub(super) fn fields(event: &Event, except: &[&str]) -> Map<String, Value> {
-    let mut fields: Map<String, Value> = serde_json::from_str(&event.to_json()).expect("payloads are JSON objects");
-    except.iter().for_each(|name| drop(fields.remove(*name)));
-    fields
-}
-
 impl At<'_, '_> {
     /// Changes an entity, or makes it.
-    pub(super) fn upsert(self, reference: &str, kind: &str, change: impl FnOnce(&mut Draft)) -> Result<(), Error> {
+    pub(super) fn upsert(self, reference: &str, kind: &str, change: impl FnOnce(&mut EntityRow)) -> Result<(), Error> {
         upsert(self.rows, self.recorded, reference, kind, change)
     }
 }
 
-/// Changes an entity, or makes it and puts it on its kind's list.
+/// Changes an entity, or makes it and puts it on its kind's list. The state that it had is kept.
 pub(super) fn upsert(
     rows: &mut Rows<'_>,
     recorded: &Recorded,
     reference: &str,
     kind: &str,
-    change: impl FnOnce(&mut Draft),
+    change: impl FnOnce(&mut EntityRow),
 ) -> Result<(), Error> {
-    let key = rows::entity(reference);
-    let when = When::of(recorded);
-    let known: Option<EntityRow> = rows.read("catalog.entity", &key)?;
-    let mut draft = match &known {
-        Some(row) => Draft {
-            name: row.name.clone(),
-            state: row.state.clone(),
-            attributes: serde_json::from_str(&row.attributes).map_err(|e| Error::row("catalog.entity", e))?,
-        },
-        None => Draft { name: reference.to_owned(), state: String::new(), attributes: Map::new() },
-    };
-    change(&mut draft);
-    if known.is_none() {
+    let (key, when) = (rows::entity(reference), When::of(recorded));
+    let Some(row) = rows.edit_known::<EntityRow>("catalog.entity", &key)? else {
         enlist(rows, recorded, reference, kind)?;
-    }
-    let row = EntityRow {
-        kind: kind.to_owned(),
-        name: draft.name,
-        state: draft.state,
-        project: known.as_ref().map_or_else(|| recorded.project.clone(), |row| row.project.clone()),
-        created: known.as_ref().map_or(when, |row| row.created),
-        updated: when,
-        attributes: Value::Object(draft.attributes).to_string(),
+        let mut row = EntityRow {
+            kind: kind.to_owned(),
+            name: reference.to_owned(),
+            project: recorded.project.clone(),
+            created: when,
+            updated: when,
+            ..EntityRow::default()
+        };
+        change(&mut row);
+        *rows.edit("catalog.entity", &key)? = row;
+        return Ok(());
     };
-    rows.write(key, &row);
-    Ok(())
+    let before = row.clone();
+    change(row);
+    row.updated = when;
+    // What an event changes twice is what it changes together: the states between are nobody's.
+    if before.created == when {
+        return Ok(());
+    }
+    let is_again = before.updated == when;
+    row.changes += u32::from(!is_again);
+    let after = row.clone();
+    past::keep(rows, reference, before, &after, is_again)
 }
 
 /// Puts a thing on a list, once.
 pub(super) fn enlist(rows: &mut Rows<'_>, recorded: &Recorded, reference: &str, list: &str) -> Result<(), Error> {
     let key = rows::list(list).u64(recorded.position.get()).text(reference).done();
     rows.put(key, Vec::new());
-    let key = rows::count(list);
-    let count: u64 = rows.read("catalog.count", &key)?.unwrap_or(0);
-    rows.write(key, &(count + 1));
+    *rows.edit::<u64>("catalog.count", &rows::count(list))? += 1;
     Ok(())
 }
 

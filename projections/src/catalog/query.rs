@@ -1,13 +1,13 @@
 //! Questions to the catalog: entities, lists, runs and jobs.
 
 use super::rows::{self, CheckpointRow, EntityRow, JobRow, Progress, RejectionRow};
-use super::{Catalog, CheckpointRecord, Entity, JobRecord, KINDS, Page, Rejection};
+use super::{Catalog, CheckpointRecord, Entity, JobRecord, KINDS, Page, Rejection, past};
 use crate::Error;
 use crate::attempts::{Takeover, is_hidden};
 use crate::key::Fields;
 use crate::projection::{collect, decode};
 use crate::store::{Order, Row, Store, page};
-use cairn_schemas::{Blake3, Real, Ref, RunId};
+use cairn_schemas::{Blake3, Position, Real, Ref, RunId};
 use serde_json::{Map, Value, json};
 
 /// Most items of a page; a larger limit means this one.
@@ -38,25 +38,52 @@ impl Catalog {
         self.0.read(|store| {
             let (keys, next) = page(store, &rows::list(kind).done(), after, bounded(limit), order)?;
             let one = |(key, _): &Row| {
-                let mut fields = Fields::of("catalog.list", key);
-                fields.text()?;
-                fields.u64()?;
-                let reference = fields.text()?;
+                let reference = rows::listed(key)?;
                 entity(store, &reference)?.ok_or_else(|| Error::row("catalog.list", format!("{reference} is missing")))
             };
             Ok(Page { items: keys.iter().map(one).collect::<Result<_, _>>()?, next })
         })
     }
 
-    /// Entities whose ref begins with `prefix` (`ds://team/`, `doc:3f`), sorted by ref, at most 1,000 a page.
-    pub fn find(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<Entity>, Error> {
-        self.0.read(|store| {
-            let (found, next) = page(store, &rows::entities(prefix), after, bounded(limit), Order::Ascending)?;
-            let one = |(key, row): &Row| {
-                let reference = Fields::of("catalog.entity", key).text()?;
-                whole(store, reference, decode("catalog.entity", row)?)
+    /// What goes by this ref as it was when the log went up to a position; `None` where it was not yet.
+    pub fn state(&self, reference: &str, as_of: Option<Position>) -> Result<Option<Entity>, Error> {
+        match as_of {
+            None => self.get(reference),
+            Some(position) => self.0.read(|store| self.state_in(store, reference, position)),
+        }
+    }
+
+    pub(super) fn state_in(
+        &self,
+        store: &dyn Store,
+        reference: &str,
+        position: Position,
+    ) -> Result<Option<Entity>, Error> {
+        let Some(row) = past::as_of(store, reference, position)? else { return Ok(None) };
+        let mut entity = rows::shown(reference.to_owned(), row)?;
+        if let Some(run) = run_of(&entity)? {
+            let now = progress(store, &run)?;
+            let then = match &now {
+                Some(now) if now.when.position > position.get() => self.progress_as_of(&run, position)?,
+                _ => now,
             };
-            Ok(Page { items: found.iter().map(one).collect::<Result<_, _>>()?, next })
+            show(&mut entity, then);
+        }
+        Ok(Some(entity))
+    }
+
+    /// What a run's steps had said by a position that its latest step is behind.
+    pub(super) fn progress_as_of(&self, _run: &RunId, _position: Position) -> Result<Option<Progress>, Error> {
+        Ok(None)
+    }
+
+    /// Positions of the events that changed an entity, in order, its first among them.
+    pub fn changes(&self, reference: &str) -> Result<Vec<Position>, Error> {
+        self.0.read(|store| {
+            let Some(row) = store.get(&rows::entity(reference))? else { return Ok(Vec::new()) };
+            let row: EntityRow = decode("catalog.entity", &row)?;
+            let positions = std::iter::once(row.created.position).chain(past::changes(store, reference)?);
+            positions.map(rows::position).collect()
         })
     }
 
@@ -144,26 +171,31 @@ impl Catalog {
     }
 }
 
-fn entity(store: &dyn Store, reference: &str) -> Result<Option<Entity>, Error> {
+pub(super) fn entity(store: &dyn Store, reference: &str) -> Result<Option<Entity>, Error> {
     let Some(row) = store.get(&rows::entity(reference))? else { return Ok(None) };
-    whole(store, reference.to_owned(), decode("catalog.entity", &row)?).map(Some)
+    let mut entity = rows::shown(reference.to_owned(), decode("catalog.entity", &row)?)?;
+    if let Some(run) = run_of(&entity)? {
+        let progress = progress(store, &run)?;
+        show(&mut entity, progress);
+    }
+    Ok(Some(entity))
 }
 
-/// An entity, with what is kept apart from it.
-fn whole(store: &dyn Store, reference: String, row: EntityRow) -> Result<Entity, Error> {
-    let mut entity = rows::shown(reference, row)?;
-    if entity.kind == "run"
-        && let Some(run) = entity.reference.strip_prefix("run:")
-        && let Some(row) = store.get(&rows::progress(run))?
-    {
-        let progress: Progress = decode("catalog.progress", &row)?;
-        let metrics: Map<String, Value> =
-            progress.metrics.into_iter().map(|(name, value)| (name, json!(Real(value)))).collect();
-        let Progress { attempt, step, tokens, .. } = progress;
-        entity.attributes["progress"] =
-            json!({ "attempt": attempt, "step": step, "tokens": tokens, "metrics": metrics });
-    }
-    Ok(entity)
+fn run_of(entity: &Entity) -> Result<Option<RunId>, Error> {
+    let run = || entity.reference.parse().map_err(|e| Error::row("catalog.entity", e));
+    (entity.kind == "run").then(run).transpose()
+}
+
+fn progress(store: &dyn Store, run: &RunId) -> Result<Option<Progress>, Error> {
+    store.get(&rows::progress(run))?.map(|row| decode("catalog.progress", &row)).transpose()
+}
+
+/// Shows on a run what its steps say, which is kept apart from it.
+fn show(run: &mut Entity, progress: Option<Progress>) {
+    let Some(Progress { attempt, step, tokens, metrics, .. }) = progress else { return };
+    let metrics: Map<String, Value> =
+        metrics.into_iter().map(|latest| (latest.name, json!(Real(latest.value)))).collect();
+    run.attributes["progress"] = json!({ "attempt": attempt, "step": step, "tokens": tokens, "metrics": metrics });
 }
 
 fn job(store: &dyn Store, run: &str) -> Result<Option<JobRecord>, Error> {

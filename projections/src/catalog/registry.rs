@@ -76,7 +76,7 @@ fn dataset(
         let before = if entity.state.is_empty() { "building" } else { &entity.state };
         entity.state = state.unwrap_or(before).to_owned();
         now.clone_from(&entity.state);
-        change(&mut entity.attributes, super::apply::fields(&recorded.event, &["dataset"]));
+        change(&mut entity.attributes, rows::fields(&recorded.event, &["dataset"]));
     })?;
     rows.write(rows::dataset_versions(&reference.stream()).text(&text).done(), &now);
     Ok(())
@@ -84,9 +84,8 @@ fn dataset(
 
 fn model_registered(recorded: &Recorded, e: &VersionRegistered, rows: &mut Rows<'_>) -> Result<(), Error> {
     if let Ref::Model { version, .. } = &e.model {
-        let key = rows::model_version(&e.model.stream());
-        let highest: u64 = rows.read("catalog.model_version", &key)?.unwrap_or(0);
-        rows.write(key, &highest.max(*version));
+        let highest: &mut u64 = rows.edit("catalog.model_version", &rows::model_version(&e.model.stream()))?;
+        *highest = (*highest).max(*version);
     }
     upsert(rows, recorded, &e.model.to_string(), "model", |entity| {
         entity.name = name_of(&e.model);

@@ -1,10 +1,13 @@
 //! Tables of `catalog`.
 
-use super::{ActiveModel, Entity, RunState};
+use super::{ActiveModel, Annotations, Entity, RunState};
 use crate::Error;
-use crate::key::Key;
+use crate::key::{Fields, Key};
 use bincode::{Decode, Encode};
-use cairn_schemas::{Blake3, Position, Recorded, Ref, Timestamp};
+use cairn_schemas::{Blake3, Event, Position, Recorded, Ref, RunId, Timestamp};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
 
 const ENTITY: u8 = 1;
 const LIST: u8 = 2;
@@ -23,8 +26,9 @@ const DOCUMENTS: u8 = 14;
 const DEPLOYMENT: u8 = 15;
 const DEPLOYMENT_CHANGE: u8 = 16;
 const REJECTION: u8 = 17;
+const PAST: u8 = 18;
 
-#[derive(Clone, Debug, Encode, Decode)]
+#[derive(Clone, Debug, Default, Encode, Decode)]
 pub(super) struct EntityRow {
     pub(super) kind: String,
     pub(super) name: String,
@@ -32,12 +36,123 @@ pub(super) struct EntityRow {
     pub(super) project: String,
     pub(super) created: When,
     pub(super) updated: When,
-    /// A JSON object.
-    pub(super) attributes: String,
+    /// How many states it had before this one; each is kept.
+    pub(super) changes: u32,
+    pub(super) attributes: Attributes,
+}
+
+impl EntityRow {
+    pub(super) fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.attributes.insert(name.to_owned(), value.into());
+    }
+    /// Takes all fields of an event's payload but those that the entity's own ref says.
+    pub(super) fn take(&mut self, event: &Event, except: &[&str]) {
+        self.attributes.extend(fields(event, except));
+    }
+    /// An object among the attributes, made where it is missing.
+    pub(super) fn part(&mut self, name: &str) -> &mut Map<String, Value> {
+        part(&mut self.attributes, name)
+    }
+}
+
+/// An object among the members of another, made where it is missing.
+pub(super) fn part<'a>(of: &'a mut Map<String, Value>, name: &str) -> &'a mut Map<String, Value> {
+    let part = of.entry(name).or_insert_with(|| Value::Object(Map::new()));
+    if !part.is_object() {
+        *part = Value::Object(Map::new());
+    }
+    part.as_object_mut().expect("it was made one")
+}
+
+/// Free-form JSON that nests deeper is kept as its text: what holds it must be readable too.
+const DEPTH_MAX: usize = 100;
+
+/// The fields of an event's payload.
+pub(super) fn fields(event: &Event, except: &[&str]) -> Map<String, Value> {
+    let mut fields = match event.to_value() {
+        Ok(Value::Object(fields)) => fields,
+        _ => lenient(&event.to_json()),
+    };
+    except.iter().for_each(|name| drop(fields.shift_remove(*name)));
+    for value in fields.values_mut().filter(|value| is_deeper(value, DEPTH_MAX)) {
+        *value = Value::String(value.to_string());
+    }
+    fields
+}
+
+/// The members of an object; those that no value can hold as their text.
+fn lenient(text: &str) -> Map<String, Value> {
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).expect("payloads are JSON objects");
+    let value = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().into());
+    members.iter().map(|(name, raw)| (name.clone(), value(raw))).collect()
+}
+
+fn is_deeper(value: &Value, depth: usize) -> bool {
+    let inner = |value: &Value| depth == 0 || is_deeper(value, depth - 1);
+    match value {
+        Value::Array(items) => items.iter().any(inner),
+        Value::Object(members) => members.values().any(inner),
+        _ => false,
+    }
+}
+
+/// A JSON object, stored as its text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Attributes(pub(super) Map<String, Value>);
+
+impl std::ops::Deref for Attributes {
+    type Target = Map<String, Value>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+impl std::ops::DerefMut for Attributes {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+impl Encode for Attributes {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+        serde_json::to_vec(&self.0).expect("JSON has a text").encode(encoder)
+    }
+}
+impl<C> Decode<C> for Attributes {
+    fn decode<D: bincode::de::Decoder<Context = C>>(decoder: &mut D) -> Result<Self, bincode::error::DecodeError> {
+        let text: Vec<u8> = Decode::decode(decoder)?;
+        let members = serde_json::from_slice(&text);
+        members.map(Self).map_err(|e| bincode::error::DecodeError::OtherString(e.to_string()))
+    }
+}
+
+bincode::impl_borrow_decode!(Attributes);
+
+/// A state that an entity had, kept under the position of the event that replaced it.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(super) struct PastRow {
+    pub(super) name: String,
+    pub(super) state: String,
+    pub(super) updated: When,
+    pub(super) attributes: Past,
+}
+
+#[derive(Clone, Debug, Encode, Decode)]
+pub(super) enum Past {
+    Whole(Attributes),
+    /// What turns the attributes of the state that replaced it into its own.
+    Differing(Vec<Difference>),
+}
+
+/// A member that was another, or was not there.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub(super) struct Difference {
+    /// The names on the way to it.
+    pub(super) path: Vec<String>,
+    /// What it was, as JSON; `None`: it was not there.
+    pub(super) value: Option<String>,
 }
 
 /// Where an event stands and when it was recorded.
-#[derive(Clone, Copy, Debug, Encode, Decode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode)]
 pub(super) struct When {
     pub(super) position: u64,
     pub(super) micros: i64,
@@ -91,9 +206,64 @@ pub(super) struct Progress {
     pub(super) attempt: u32,
     pub(super) step: u64,
     pub(super) tokens: u64,
-    /// Latest value of every metric, sorted by name.
-    pub(super) metrics: Vec<(String, f64)>,
+    /// The event that said so.
+    pub(super) when: When,
+    /// Latest value of every metric, in the order of their first mention.
+    pub(super) metrics: Vec<Latest>,
+    /// Where each metric stands; made when a step names them in another order, and not stored.
+    pub(super) places: Places,
 }
+
+/// A metric's value at the latest step that named it.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(super) struct Latest {
+    pub(super) name: String,
+    pub(super) value: f64,
+    pub(super) attempt: u32,
+    pub(super) step: u64,
+}
+
+impl Progress {
+    /// Takes a value, unless a later step gave one. `index` is where the metric may well stand: steps name theirs in one
+    /// order, mostly.
+    pub(super) fn take(&mut self, index: usize, name: &str, value: f64, attempt: u32, step: u64) {
+        let at = match self.metrics.get(index) {
+            Some(latest) if latest.name == name => Some(index),
+            _ => self.place(name),
+        };
+        match at.map(|at| &mut self.metrics[at]) {
+            Some(latest) if (attempt, step) < (latest.attempt, latest.step) => {}
+            Some(latest) => (latest.value, latest.attempt, latest.step) = (value, attempt, step),
+            None => {
+                self.places.0.insert(name.to_owned(), self.metrics.len());
+                self.metrics.push(Latest { name: name.to_owned(), value, attempt, step });
+            }
+        }
+    }
+
+    pub(super) fn place(&mut self, name: &str) -> Option<usize> {
+        if self.places.0.len() != self.metrics.len() {
+            self.places.0 = self.metrics.iter().enumerate().map(|(at, latest)| (latest.name.clone(), at)).collect();
+        }
+        self.places.0.get(name).copied()
+    }
+}
+
+/// An index of what is stored beside it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places(HashMap<String, usize>);
+
+impl Encode for Places {
+    fn encode<E: bincode::enc::Encoder>(&self, _: &mut E) -> Result<(), bincode::error::EncodeError> {
+        Ok(())
+    }
+}
+impl<C> Decode<C> for Places {
+    fn decode<D: bincode::de::Decoder<Context = C>>(_: &mut D) -> Result<Self, bincode::error::DecodeError> {
+        Ok(Self::default())
+    }
+}
+bincode::impl_borrow_decode!(Places);
 
 #[derive(Clone, Debug, Encode, Decode)]
 pub(super) struct AliasChangeRow {
@@ -147,11 +317,21 @@ pub(super) struct RejectionRow {
 pub(super) fn entity(reference: &str) -> Vec<u8> {
     Key::of(ENTITY).text(reference).done()
 }
+/// The table of what steps say.
+pub(super) const PROGRESSES: &[u8] = &[PROGRESS];
+
 pub(super) fn entities(reference_prefix: &str) -> Vec<u8> {
     Key::of(ENTITY).text_prefix(reference_prefix).done()
 }
 pub(super) fn list(kind: &str) -> Key {
     Key::of(LIST).text(kind)
+}
+/// The ref of a list's row.
+pub(super) fn listed(key: &[u8]) -> Result<String, Error> {
+    let mut fields = Fields::of("catalog.list", key);
+    fields.text()?;
+    fields.u64()?;
+    fields.text()
 }
 pub(super) fn count(kind: &str) -> Vec<u8> {
     Key::of(COUNT).text(kind).done()
@@ -177,8 +357,17 @@ pub(super) fn checkpoint(run: &str, step: u64, attempt: u32, position: u64) -> V
 pub(super) fn takeovers(run: &str) -> Vec<u8> {
     Key::of(TAKEOVERS).text(run).done()
 }
-pub(super) fn progress(run: &str) -> Vec<u8> {
-    Key::of(PROGRESS).text(run).done()
+/// Written at every step, so its key is as short as can be.
+pub(super) fn progress(run: &RunId) -> Vec<u8> {
+    Key::of(PROGRESS).bytes(run.as_bytes()).done()
+}
+/// The run of a progress row's key.
+pub(super) fn run_of_progress(key: &[u8]) -> Result<RunId, Error> {
+    let bytes = key.get(1..).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(RunId::from_bytes).ok_or_else(|| Error::row("catalog.progress", "its key is not that of a run"))
+}
+pub(super) fn past(reference: &str) -> Key {
+    Key::of(PAST).text(reference)
 }
 /// `family` is a model without its version: `model://project/name`.
 pub(super) fn aliases(family: &str) -> Vec<u8> {
@@ -224,13 +413,19 @@ pub(super) fn position(value: u64) -> Result<Position, Error> {
 }
 
 pub(super) fn shown(reference: String, row: EntityRow) -> Result<Entity, Error> {
+    let Attributes(mut attributes) = row.attributes;
+    let annotations = attributes.shift_remove("annotations").map_or(Ok(Annotations::default()), serde_json::from_value);
+    let annotations = annotations.map_err(|e| Error::row("catalog.entity", e))?;
     Ok(Entity {
         reference,
         created_position: row.created.position()?,
         updated_position: row.updated.position()?,
         created_at: row.created.at(),
         updated_at: row.updated.at(),
-        attributes: json(&row.attributes)?,
+        attributes: Value::Object(attributes),
+        owner: annotations.owner,
+        tags: annotations.tags,
+        notes: annotations.notes,
         kind: row.kind,
         name: row.name,
         state: row.state,

@@ -1,13 +1,13 @@
 //! Events of jobs and of training runs. A training job and its training share a run; the job's state comes first.
 
 use super::RunState;
-use super::apply::{At, Draft, enlist, fields, upsert};
-use super::rows::{self, CheckpointRow, JobRow, Progress, When};
+use super::apply::{At, enlist, upsert};
+use super::rows::{self, CheckpointRow, EntityRow, JobRow, Progress, When, fields};
 use crate::Error;
 use crate::attempts::{self, Takeover};
 use crate::projection::Rows;
 use cairn_schemas::events::job::{JobCompleted, JobStarted};
-use cairn_schemas::events::training::{CheckpointListed, CheckpointSaved, StepLogged};
+use cairn_schemas::events::training::{CheckpointListed, CheckpointSaved, RunCompleted, StepLogged};
 use cairn_schemas::{Event, Recorded, Ref, RunId};
 use serde_json::{Map, Value, json};
 
@@ -55,7 +55,7 @@ pub(super) fn apply(at: At<'_, '_>) -> Result<(), Error> {
             let cancelled = |job: &mut JobRow| job.error = Some(e.reason.clone());
             job_ended(recorded, e.run, e.attempt, RunState::Cancelled, cancelled, rows)
         }
-        Event::StepLogged(e) => step_logged(e, rows),
+        Event::StepLogged(e) => step_logged(recorded, e, rows),
         Event::CheckpointSaved(e) => {
             checkpoint_saved(recorded, e, rows);
             Ok(())
@@ -174,6 +174,7 @@ fn training(recorded: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
     match event {
         Event::RunStarted(e) if e.attempt > 1 => take_over(run, e.attempt, None, rows)?,
         Event::RunResumed(e) => take_over(run, e.attempt, Some(e.from_step), rows)?,
+        Event::RunCompleted(e) => completed(recorded, e, rows)?,
         _ => {}
     }
     let id = reference(run);
@@ -189,7 +190,7 @@ fn training(recorded: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
 }
 
 /// Changes a run by an event of its training.
-fn change(entity: &mut Draft, event: &Event, state: RunState) {
+fn change(entity: &mut EntityRow, event: &Event, state: RunState) {
     let training = entity.part("training");
     let attempt = training.get("attempt").and_then(Value::as_u64).unwrap_or(0);
     let mut fields = fields(event, &["run"]);
@@ -238,28 +239,36 @@ fn push(object: &mut Map<String, Value>, name: &str, value: Value) {
 }
 
 fn take_over(run: RunId, attempt: u32, from_step: Option<u64>, rows: &mut Rows<'_>) -> Result<(), Error> {
-    let key = rows::takeovers(&run.to_string());
-    let mut takeovers: Vec<Takeover> = rows.read("catalog.takeovers", &key)?.unwrap_or_default();
-    attempts::take_over(&mut takeovers, attempt, from_step);
-    rows.write(key, &takeovers);
+    let takeovers: &mut Vec<Takeover> = rows.edit("catalog.takeovers", &rows::takeovers(&run.to_string()))?;
+    attempts::take_over(takeovers, attempt, from_step);
     Ok(())
 }
 
 /// The latest step by attempt and number, and each metric's value at the latest step that gave it.
-fn step_logged(e: &StepLogged, rows: &mut Rows<'_>) -> Result<(), Error> {
-    let key = rows::progress(&e.run.to_string());
-    let mut progress: Progress = rows.read("catalog.progress", &key)?.unwrap_or_default();
-    if (e.attempt, e.step) < (progress.attempt, progress.step) {
-        return Ok(());
+fn step_logged(recorded: &Recorded, e: &StepLogged, rows: &mut Rows<'_>) -> Result<(), Error> {
+    let progress: &mut Progress = rows.edit("catalog.progress", &rows::progress(&e.run))?;
+    if (e.attempt, e.step) >= (progress.attempt, progress.step) {
+        (progress.attempt, progress.step, progress.tokens) = (e.attempt, e.step, e.tokens);
     }
-    (progress.attempt, progress.step, progress.tokens) = (e.attempt, e.step, e.tokens);
+    progress.when = When::of(recorded);
+    for (index, metric) in e.metrics.iter().enumerate() {
+        progress.take(index, &metric.name, metric.value.0, e.attempt, e.step);
+    }
+    Ok(())
+}
+
+/// What a training says of itself at its end holds for what no step said.
+fn completed(recorded: &Recorded, e: &RunCompleted, rows: &mut Rows<'_>) -> Result<(), Error> {
+    let progress: &mut Progress = rows.edit("catalog.progress", &rows::progress(&e.run))?;
+    if progress.when == When::default() {
+        (progress.attempt, progress.step, progress.tokens) = (e.attempt, e.steps, e.tokens);
+    }
+    progress.when = When::of(recorded);
     for metric in &e.metrics {
-        match progress.metrics.binary_search_by(|(name, _)| name.cmp(&metric.name)) {
-            Ok(at) => progress.metrics[at].1 = metric.value.0,
-            Err(at) => progress.metrics.insert(at, (metric.name.clone(), metric.value.0)),
+        if progress.place(&metric.name).is_none() {
+            progress.take(usize::MAX, &metric.name, metric.value.0, e.attempt, e.steps);
         }
     }
-    rows.write(key, &progress);
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use cairn_schemas::events::model::{AliasAssigned, AliasCleared};
 use cairn_schemas::events::training::{MetricValue, RunCompleted};
 use cairn_schemas::{Event, ProjectName, Real, Ref};
 
-fn catalog(events: Vec<Event>) -> Catalog {
+pub(super) fn catalog(events: Vec<Event>) -> Catalog {
     Catalog::over(live(&PROJECTION, events))
 }
 
@@ -245,11 +245,6 @@ fn lists_go_both_ways_in_pages() {
     assert_eq!(all(false), expected, "one said twice is there once");
     assert_eq!(all(true), expected.iter().rev().cloned().collect::<Vec<_>>());
     assert_eq!(catalog.count("document").unwrap(), 25);
-
-    let found = catalog.find(&document(7).to_string()[..10], None, 10).unwrap();
-    assert!(found.items.iter().any(|entity| entity.reference == document(7).to_string()));
-    assert_eq!(catalog.find("doc:", None, 1_000).unwrap().items.len(), 25);
-    assert_eq!(catalog.find("judgment:", None, 10).unwrap().items.len(), 3);
 
     let [all, gates] = ["judgment", "gate"].map(|kind| catalog.list(kind, None, 10, false).unwrap().items);
     let states: Vec<_> = all.iter().map(|entity| (entity.reference.as_str(), entity.state.as_str())).collect();

@@ -1,0 +1,226 @@
+//! What is kept in memory of each list: its entities as numbered rows, and a typed column for each path, so that
+//! filters, orders and counts run at memory speed. A list is loaded when it is first asked for; grows with it.
+
+mod bits;
+mod cells;
+mod column;
+mod flatten;
+mod pool;
+
+pub(super) use bits::Bits;
+pub(super) use column::{Cell, Column, SortKey};
+pub(super) use flatten::{flatten, flatten_progress};
+
+use super::rows::Progress;
+use pool::Pool;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Paths that every list has, whether or not one of its entities has something there.
+const COMMON: [&str; 10] = [
+    "ref", "name", "state", "project", "owner", "notes", "created_at", "updated_at", "created_position", "updated_position",
+];
+/// And those of runs.
+const OF_RUNS: [&str; 16] = [
+    "trains", "step_position", "kind", "job", "method", "pipeline", "attempt", "step", "tokens", "seed", "dataset", "base_model", "parent", "error", "duration_ms", "steps",
+];
+/// Paths that are named where one is unknown.
+const NEAREST: usize = 3;
+
+/// The entities of one kind.
+#[derive(Debug)]
+pub(super) struct Table {
+    kind: &'static str,
+    refs: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
+    columns: Vec<Column>,
+    paths: BTreeMap<Arc<str>, u32>,
+    /// Which columns a row has, of those that come from its entity: most rows share theirs with many.
+    shapes: Pool<Shape>,
+    shape_of: Vec<Option<u32>>,
+    /// Steps of runs that are not known yet.
+    waiting: HashMap<String, Progress>,
+}
+
+/// Numbers of columns, sorted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Shape(Arc<[u32]>);
+
+impl std::borrow::Borrow<[u32]> for Shape {
+    fn borrow(&self) -> &[u32] {
+        &self.0
+    }
+}
+impl From<&[u32]> for Shape {
+    fn from(columns: &[u32]) -> Self {
+        Self(columns.into())
+    }
+}
+
+/// What stands at a path of some list.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PathInfo {
+    pub path: String,
+    /// Entities with a number there, and with a text or a truth value.
+    pub numbers: u64,
+    pub others: u64,
+}
+
+impl Table {
+    pub(super) fn new(kind: &'static str) -> Self {
+        let mut table = Self {
+            kind,
+            refs: Vec::new(),
+            numbers: HashMap::new(),
+            columns: Vec::new(),
+            paths: BTreeMap::new(),
+            shapes: Pool::new(),
+            shape_of: Vec::new(),
+            waiting: HashMap::new(),
+        };
+        let of_runs = if kind == "run" { &OF_RUNS[..] } else { &[] };
+        for path in COMMON.iter().chain(of_runs) {
+            table.number_of(path);
+        }
+        table
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+    pub(super) fn rows(&self) -> usize {
+        self.refs.len()
+    }
+    pub(super) fn reference(&self, row: u32) -> &Arc<str> {
+        &self.refs[row as usize]
+    }
+    pub(super) fn row(&self, reference: &str) -> Option<u32> {
+        self.numbers.get(reference).copied()
+    }
+
+    /// Whether the numbers at a path are microseconds.
+    pub(super) fn is_time(path: &str) -> bool {
+        matches!(path, "created_at" | "updated_at")
+    }
+
+    /// The column of a path; else what is wrong with the path.
+    pub(super) fn column(&self, path: &str) -> Result<&Column, String> {
+        match self.paths.get(path) {
+            Some(number) => Ok(&self.columns[*number as usize]),
+            None => {
+                let nearest = nearest(path, self.paths.keys());
+                Err(format!("no {} has `{path}`; the nearest paths are {}", self.kind, nearest.join(", ")))
+            }
+        }
+    }
+
+    /// Puts what a row of another table has at these paths.
+    pub(super) fn copy(&mut self, row: u32, other: &Table, paths: &[&str]) {
+        for path in paths {
+            if let Some(cell) = other.column(path).ok().and_then(|column| column.get(row)) {
+                let number = self.number_of(path);
+                self.columns[number as usize].set(row, Some(cell));
+            }
+        }
+    }
+
+    /// Has columns for these paths, as far as another table has them.
+    pub(super) fn know(&mut self, paths: &[&str], other: &Table) {
+        for path in paths.iter().filter(|path| other.paths.contains_key(**path)) {
+            self.number_of(path);
+        }
+    }
+
+    pub(super) fn paths(&self) -> Vec<PathInfo> {
+        let one = |(path, number): (&Arc<str>, &u32)| {
+            let (numbers, others) = self.columns[*number as usize].counts();
+            PathInfo { path: path.to_string(), numbers: numbers as u64, others: others as u64 }
+        };
+        self.paths.iter().map(one).collect()
+    }
+
+    /// Appends a row that has nothing yet.
+    pub(super) fn push(&mut self, reference: &str) -> u32 {
+        let (row, reference): (u32, Arc<str>) = (self.refs.len() as u32, reference.into());
+        self.refs.push(reference.clone());
+        self.shape_of.push(None);
+        self.numbers.insert(reference.clone(), row);
+        if let Some(progress) = self.waiting.remove(&*reference) {
+            self.add(row, |each| flatten_progress(&progress, each));
+        }
+        row
+    }
+
+    /// Keeps what the steps of a run say until the run is known.
+    pub(super) fn wait(&mut self, reference: String, progress: Progress) {
+        self.waiting.insert(reference, progress);
+    }
+
+    /// Puts what `flatten` gives in the place of what the row had of its entity.
+    pub(super) fn set(&mut self, row: u32, flatten: impl FnOnce(&mut dyn FnMut(&str, Cell<'_>))) {
+        let mut columns: Vec<u32> = Vec::with_capacity(64);
+        flatten(&mut |path, cell| {
+            let number = self.number_of(path);
+            self.columns[number as usize].set(row, Some(cell));
+            columns.push(number);
+        });
+        columns.sort_unstable();
+        columns.dedup();
+        let (shape, _) = self.shapes.take(&columns[..]);
+        let Some(before) = self.shape_of[row as usize].replace(shape) else { return };
+        if before != shape && let Some(Shape(had)) = self.shapes.key(before).cloned() {
+            for number in had.iter().filter(|number| columns.binary_search(number).is_err()) {
+                self.columns[*number as usize].set(row, None);
+            }
+        }
+        self.shapes.release(before);
+    }
+
+    /// Puts values beside those of the entity; what is not given stays.
+    pub(super) fn add(&mut self, row: u32, flatten: impl FnOnce(&mut dyn FnMut(&str, Cell<'_>))) {
+        flatten(&mut |path, cell| {
+            let number = self.number_of(path);
+            self.columns[number as usize].set(row, Some(cell));
+        });
+    }
+
+    fn number_of(&mut self, path: &str) -> u32 {
+        if let Some(number) = self.paths.get(path) {
+            return *number;
+        }
+        let number = self.columns.len() as u32;
+        self.columns.push(Column::new());
+        self.paths.insert(path.into(), number);
+        number
+    }
+}
+
+/// The known paths that are most like one that is not known.
+fn nearest<'a>(path: &str, known: impl Iterator<Item = &'a Arc<str>>) -> Vec<String> {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_lowercase();
+    let (wanted, end) = (path.to_lowercase(), last(path));
+    let mut known: Vec<(usize, &str)> = known
+        .map(|known| {
+            // The same last part in another place is near, as `lr` is to `config.optimizer.lr`.
+            let whole = distance(&wanted, &known.to_lowercase());
+            (whole.min(1 + distance(&end, &last(known)) * 2), &**known)
+        })
+        .collect();
+    known.sort();
+    known.into_iter().take(NEAREST).map(|(_, path)| format!("`{path}`")).collect()
+}
+
+/// Levenshtein's distance, over bytes: only the order of distances counts.
+fn distance(one: &str, other: &str) -> usize {
+    let other = other.as_bytes();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
