@@ -17,10 +17,11 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
-pub use annotations::Note;
 use annotations::Annotations;
+pub use annotations::Note;
 pub use columns::PathInfo;
 pub use find::{Find, Found, Item, Matching};
+pub use history::family_of;
 
 use crate::projection::{Live, Projection};
 use cairn_schemas::{Blake3, Position, Ref, RunId, Timestamp};

@@ -50,6 +50,8 @@ pub enum Error {
     Beyond { position: Position, head: String, waited: Duration },
     #[error("the projections reached {reached} in {waited:?}, position {position} was waited for")]
     Late { position: Position, reached: String, waited: Duration },
+    #[error("`{given}` is not a model without its version; one is like model://project/name")]
+    Family { given: String },
     #[error(transparent)]
     Filter(#[from] crate::catalog::filter::FilterError),
     #[error(transparent)]

@@ -18,11 +18,35 @@ use std::sync::Arc;
 
 /// Paths that every list has, whether or not one of its entities has something there.
 const COMMON: [&str; 10] = [
-    "ref", "name", "state", "project", "owner", "notes", "created_at", "updated_at", "created_position", "updated_position",
+    "ref",
+    "name",
+    "state",
+    "project",
+    "owner",
+    "notes",
+    "created_at",
+    "updated_at",
+    "created_position",
+    "updated_position",
 ];
 /// And those of runs.
 const OF_RUNS: [&str; 16] = [
-    "trains", "step_position", "kind", "job", "method", "pipeline", "attempt", "step", "tokens", "seed", "dataset", "base_model", "parent", "error", "duration_ms", "steps",
+    "trains",
+    "step_position",
+    "kind",
+    "job",
+    "method",
+    "pipeline",
+    "attempt",
+    "step",
+    "tokens",
+    "seed",
+    "dataset",
+    "base_model",
+    "parent",
+    "error",
+    "duration_ms",
+    "steps",
 ];
 /// Paths that are named where one is unknown.
 const NEAREST: usize = 3;
@@ -168,7 +192,9 @@ impl Table {
         columns.dedup();
         let (shape, _) = self.shapes.take(&columns[..]);
         let Some(before) = self.shape_of[row as usize].replace(shape) else { return };
-        if before != shape && let Some(Shape(had)) = self.shapes.key(before).cloned() {
+        if before != shape
+            && let Some(Shape(had)) = self.shapes.key(before).cloned()
+        {
             for number in had.iter().filter(|number| columns.binary_search(number).is_err()) {
                 self.columns[*number as usize].set(row, None);
             }

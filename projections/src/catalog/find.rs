@@ -13,11 +13,12 @@ use crate::Error;
 use crate::projection::{decode, encode};
 use crate::store::{self, Store};
 use bincode::{Decode, Encode};
-use cairn_schemas::{Position, Ref};
+use cairn_schemas::{Position, Real, Ref};
+use serde_json::{Value, json};
 use std::cmp::Ordering;
 
 /// Longest text that a cursor carries; the place of a longer one is where its row is now.
-const CURSOR_TEXT_MAX: usize = 200;
+const CURSOR_TEXT_MAX: usize = 100;
 
 /// A question for a part of a list.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Find {
     pub first: usize,
     /// As the list was when the log went up to this position.
     pub as_of: Option<Position>,
+    /// Paths whose values are given with each item.
+    pub columns: Vec<String>,
 }
 
 /// An entity and where it stands in the answer.
@@ -47,6 +50,8 @@ pub struct Item {
     pub entity: Entity,
     /// What to give as `after` to go on behind it.
     pub cursor: String,
+    /// What stands at the paths that were asked for.
+    pub values: Vec<Option<Value>>,
 }
 
 /// Part of what was found.
@@ -84,6 +89,7 @@ impl Catalog {
             }
             let order = Order { keys, newest_first: question.newest_first };
             let after = question.after.as_deref().map(|cursor| asked.place(cursor, &order, table)).transpose()?;
+            let columns = asked.columns(table)?;
             let (rows, has_more) = order.first(&found, after.as_ref(), bounded(question.first));
             let item = |row: &u32| {
                 let reference = table.reference(*row);
@@ -92,7 +98,8 @@ impl Catalog {
                     Some(position) => self.state_in(store, reference, position)?,
                 };
                 let entity = entity.ok_or_else(|| Error::row("catalog.list", format!("{reference} is missing")))?;
-                Ok(Item { entity, cursor: asked.cursor(*row, &order) })
+                let values = columns.iter().map(|column| column.get(*row).map(shown)).collect();
+                Ok(Item { entity, cursor: asked.cursor(*row, &order), values })
             };
             let items = rows.iter().map(item).collect::<Result<_, Error>>()?;
             Ok(Found { items, total: found.count(), has_more })
@@ -110,7 +117,13 @@ impl Catalog {
     }
 
     /// The refs of the entities that a filter finds, `max` at most, oldest first. Of kinds that have refs.
-    pub fn matching_refs(&self, kind: &str, filter: &str, as_of: Option<Position>, max: usize) -> Result<Matching, Error> {
+    pub fn matching_refs(
+        &self,
+        kind: &str,
+        filter: &str,
+        as_of: Option<Position>,
+        max: usize,
+    ) -> Result<Matching, Error> {
         let question = Find { kind: kind.into(), filter: Some(filter.into()), as_of, ..Find::default() };
         let asked = Asked::new(&question)?;
         self.asked(&asked, |table, _| {
@@ -139,7 +152,7 @@ impl Catalog {
                 let reference = rows::listed(key)?;
                 let entity = entity(store, &reference)?;
                 let entity = entity.ok_or_else(|| Error::row("catalog.list", format!("{reference} is missing")))?;
-                Ok(Item { entity, cursor: asked.cursor_listed(key) })
+                Ok(Item { entity, cursor: asked.cursor_listed(key), values: Vec::new() })
             };
             let items = found.iter().map(item).collect::<Result<_, Error>>()?;
             Ok(Found { items, total, has_more: next.is_some() })
@@ -187,6 +200,15 @@ struct Asked<'q> {
     fingerprint: u64,
 }
 
+/// A value as JSON says it.
+fn shown(cell: Cell<'_>) -> Value {
+    match cell {
+        Cell::Number(number) => json!(Real(number)),
+        Cell::Bool(value) => value.into(),
+        Cell::Text(text) => text.into(),
+    }
+}
+
 fn wrong_cursor(cursor: &str) -> Error {
     Error::Cursor { given: cursor.chars().take(40).collect() }
 }
@@ -212,7 +234,8 @@ enum Kept {
 impl<'q> Asked<'q> {
     fn new(question: &'q Find) -> Result<Self, Error> {
         let (table, part) = table_of(&question.kind)?;
-        let parsed = question.filter.as_deref().filter(|text| !text.trim().is_empty()).map(filter::filter).transpose()?;
+        let parsed =
+            question.filter.as_deref().filter(|text| !text.trim().is_empty()).map(filter::filter).transpose()?;
         let order = filter::order(question.order_by.as_deref().unwrap_or_default())?;
         let mut digest = blake3::Hasher::new();
         let shown = parsed.as_ref().map(Filter::to_string).unwrap_or_default();
@@ -229,7 +252,8 @@ impl<'q> Asked<'q> {
 
     /// Whether it asks for a whole list in its own order.
     fn is_plain(&self) -> bool {
-        self.filter.is_none() && self.order.is_empty() && self.question.only.is_empty() && self.question.as_of.is_none()
+        let Find { only, columns, as_of, .. } = self.question;
+        self.filter.is_none() && self.order.is_empty() && only.is_empty() && columns.is_empty() && as_of.is_none()
     }
 
     /// The paths that the question names.
@@ -246,6 +270,7 @@ impl<'q> Asked<'q> {
         // What the parts of lists are told by.
         paths.extend(["trains", "gate"]);
         paths.extend(self.question.only.iter().map(|(path, _)| *path));
+        paths.extend(self.question.columns.iter().map(String::as_str));
         paths
     }
 
@@ -269,6 +294,12 @@ impl<'q> Asked<'q> {
             }
         }
         Ok(found)
+    }
+
+    /// The columns whose values are given with each item.
+    fn columns<'t>(&self, table: &'t Table) -> Result<Vec<&'t Column>, FilterError> {
+        let wrong = |path: &String, why| FilterError { what: "column", text: path.clone(), offset: 0, why };
+        self.question.columns.iter().map(|path| table.column(path).map_err(|why| wrong(path, why))).collect()
     }
 
     fn cursor_listed(&self, key: &[u8]) -> String {

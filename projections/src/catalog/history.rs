@@ -2,12 +2,12 @@
 
 use super::query::bounded;
 use super::rows::{self, ActiveRow, AliasChangeRow, ChangeRow, EntityRow};
-use super::{ActiveModel, AliasChange, Catalog, DeploymentChange, DeploymentRecord, Page};
+use super::{ActiveModel, AliasChange, Catalog, DeploymentChange, DeploymentRecord, Page, past};
 use crate::Error;
 use crate::key::Fields;
 use crate::projection::{collect, decode};
 use crate::store::{Order, Store, page};
-use cairn_schemas::{Blake3, ProjectName, Ref};
+use cairn_schemas::{Blake3, Position, ProjectName, Ref};
 
 impl Catalog {
     /// What a name means now: a ref that exists, `ds://project/name` or `…@latest` for its highest committed version,
@@ -29,6 +29,38 @@ impl Catalog {
         }
     }
 
+    /// What a name meant when the log went up to a position; see [`resolve`](Self::resolve).
+    pub fn resolve_at(&self, name: &str, as_of: Option<Position>) -> Result<Option<Ref>, Error> {
+        let Some(position) = as_of else { return self.resolve(name) };
+        self.0.read(|store| {
+            if let Ok(reference) = name.parse::<Ref>() {
+                return Ok(past::as_of(store, name, position)?.map(|_| reference));
+            }
+            let (family, label) = name.split_once('@').unwrap_or((name, "latest"));
+            match (family.starts_with("ds://"), family.starts_with("model://"), label) {
+                (true, _, "latest") => latest_of(store, family, position, "committed"),
+                (_, true, "latest") => latest_of(store, family, position, "registered"),
+                (_, true, alias) => {
+                    let changes = alias_changes(store, family, alias, as_of)?;
+                    Ok(changes.into_iter().last().and_then(|change| change.model))
+                }
+                _ => Ok(None),
+            }
+        })
+    }
+
+    /// The version that carried an alias when the log went up to a position.
+    pub fn alias_at(
+        &self,
+        project: &ProjectName,
+        name: &str,
+        alias: &str,
+        position: Position,
+    ) -> Result<Option<Ref>, Error> {
+        let changes = self.alias_history(project, name, alias, Some(position))?;
+        Ok(changes.into_iter().last().and_then(|change| change.model))
+    }
+
     /// The version that carries an alias now.
     pub fn alias(&self, project: &ProjectName, name: &str, alias: &str) -> Result<Option<Ref>, Error> {
         self.0.read(|store| alias_of(store, &model_family(project, name), alias))
@@ -45,20 +77,15 @@ impl Catalog {
         })
     }
 
-    /// What an alias named, oldest first.
-    pub fn alias_history(&self, project: &ProjectName, name: &str, alias: &str) -> Result<Vec<AliasChange>, Error> {
-        let prefix = rows::alias_changes(&model_family(project, name), alias).done();
-        self.0.read(|store| {
-            collect(store, &prefix, Order::Ascending, |_, row| {
-                let row: AliasChangeRow = decode("catalog.alias_change", row)?;
-                Ok(Some(AliasChange {
-                    model: rows::parse_some(row.model.as_deref())?,
-                    reason: row.reason,
-                    position: row.when.position()?,
-                    recorded_at: row.when.at(),
-                }))
-            })
-        })
+    /// What an alias named, oldest first; up to a position where one is given.
+    pub fn alias_history(
+        &self,
+        project: &ProjectName,
+        name: &str,
+        alias: &str,
+        as_of: Option<Position>,
+    ) -> Result<Vec<AliasChange>, Error> {
+        self.0.read(|store| alias_changes(store, &model_family(project, name), alias, as_of))
     }
 
     /// One more than the highest version that was registered.
@@ -167,6 +194,50 @@ fn model_family(project: &ProjectName, name: &str) -> String {
 
 fn dataset_family(project: &ProjectName, name: &str) -> String {
     format!("ds://{project}/{name}")
+}
+
+/// Project and name of `model://project/name`.
+pub fn family_of(model: &str) -> Result<(ProjectName, &str), Error> {
+    let wrong = || Error::Family { given: model.chars().take(80).collect() };
+    let (project, name) = model.strip_prefix("model://").and_then(|path| path.split_once('/')).ok_or_else(wrong)?;
+    if name.is_empty() || name.contains(['@', '/']) {
+        return Err(wrong());
+    }
+    Ok((project.parse()?, name))
+}
+
+fn alias_changes(
+    store: &dyn Store,
+    family: &str,
+    alias: &str,
+    as_of: Option<Position>,
+) -> Result<Vec<AliasChange>, Error> {
+    let mut changes = collect(store, &rows::alias_changes(family, alias).done(), Order::Ascending, |_, row| {
+        let row: AliasChangeRow = decode("catalog.alias_change", row)?;
+        Ok(Some(AliasChange {
+            model: rows::parse_some(row.model.as_deref())?,
+            reason: row.reason,
+            position: row.when.position()?,
+            recorded_at: row.when.at(),
+        }))
+    })?;
+    changes.retain(|change| as_of.is_none_or(|position| change.position <= position));
+    Ok(changes)
+}
+
+/// The highest version of a family that was there at a position, in the state that is wanted.
+fn latest_of(store: &dyn Store, family: &str, position: Position, state: &str) -> Result<Option<Ref>, Error> {
+    let mut latest = None;
+    let found = collect(store, &rows::entities(&format!("{family}@")), Order::Ascending, |key, _| {
+        Fields::of("catalog.entity", key).text().map(Some)
+    })?;
+    for reference in found {
+        let Some(then) = past::as_of(store, &reference, position)? else { continue };
+        if then.state == state {
+            latest = latest.max(Some(rows::parse(&reference)?));
+        }
+    }
+    Ok(latest)
 }
 
 fn stack(store: &dyn Store, deployment: &str) -> Result<Vec<ActiveRow>, Error> {

@@ -24,7 +24,9 @@ pub(super) fn keep(
     let key = rows::past(reference).u64(after.updated.position).done();
     let kept: Option<PastRow> = if is_again { rows.read("catalog.past", &key)? } else { None };
     let (name, state, updated, attributes) = match kept {
-        Some(PastRow { name, state, updated, attributes: Past::Whole(attributes) }) => (name, state, updated, attributes.0),
+        Some(PastRow { name, state, updated, attributes: Past::Whole(attributes) }) => {
+            (name, state, updated, attributes.0)
+        }
         Some(PastRow { name, state, updated, attributes: Past::Differing(differences) }) => {
             let mut attributes = before.attributes.0;
             undo(&mut attributes, differences)?;
@@ -90,7 +92,12 @@ fn differences(from: &Map<String, Value>, to: &Map<String, Value>) -> Vec<Differ
     found
 }
 
-fn differ<'v>(from: &'v Map<String, Value>, to: &'v Map<String, Value>, path: &mut Vec<&'v str>, found: &mut Vec<Difference>) {
+fn differ<'v>(
+    from: &'v Map<String, Value>,
+    to: &'v Map<String, Value>,
+    path: &mut Vec<&'v str>,
+    found: &mut Vec<Difference>,
+) {
     let difference = |path: &[&str], value: Option<&Value>| Difference {
         path: path.iter().map(|name| (*name).to_owned()).collect(),
         value: value.map(Value::to_string),

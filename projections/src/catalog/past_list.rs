@@ -24,7 +24,8 @@ pub(super) fn as_of(
         Some(Cell::Number(at)) => at <= position.get() as f64,
         _ => true,
     };
-    let (of_steps, of_entities): (Vec<&str>, Vec<&str>) = paths.iter().partition(|path| now.kind() == "run" && is_of_steps(path));
+    let (of_steps, of_entities): (Vec<&str>, Vec<&str>) =
+        paths.iter().partition(|path| now.kind() == "run" && is_of_steps(path));
     for row in 0..now.rows() as u32 {
         // Rows are in the order of their creation.
         if !is_past(created, row) {

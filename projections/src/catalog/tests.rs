@@ -1,6 +1,6 @@
 //! Entities, lists and the indexes that processors ask.
 
-use super::{Catalog, PROJECTION, RunState};
+use super::{Catalog, PROJECTION, RunState, family_of};
 use crate::Error;
 use crate::testing::{
     artifact, checkpoint, committed, document, gate, history, ingested, job_completed, job_started, judgment, live,
@@ -12,7 +12,7 @@ use cairn_schemas::events::job::{JobCancelled, JobFailed};
 use cairn_schemas::events::judgment::Verdict;
 use cairn_schemas::events::model::{AliasAssigned, AliasCleared};
 use cairn_schemas::events::training::{MetricValue, RunCompleted};
-use cairn_schemas::{Event, ProjectName, Real, Ref};
+use cairn_schemas::{Event, Position, ProjectName, Real, Ref};
 
 pub(super) fn catalog(events: Vec<Event>) -> Catalog {
     Catalog::over(live(&PROJECTION, events))
@@ -176,11 +176,25 @@ fn versions_and_aliases_resolve() {
     );
 
     events.push(cleared(3));
-    let catalog = self::catalog(events);
+    let catalog = self::catalog(events.clone());
     assert_eq!(catalog.alias(&team(), "chat", "production").unwrap(), None);
     let was: Vec<_> =
-        catalog.alias_history(&team(), "chat", "production").unwrap().into_iter().map(|c| c.model).collect();
+        catalog.alias_history(&team(), "chat", "production", None).unwrap().into_iter().map(|c| c.model).collect();
     assert_eq!(was, [Some(reference("model://team/chat@1")), Some(reference("model://team/chat@3")), None]);
+
+    // What each name meant after each event is what a catalog of those events says.
+    for length in 1..=events.len() {
+        let (then, position) = (self::catalog(events[..length].to_vec()), Position::new(length as u64));
+        for name in ["ds://team/web", "ds://team/web@2.0.0", "model://team/chat", "model://team/chat@production", "x"] {
+            assert_eq!(catalog.resolve_at(name, position).unwrap(), then.resolve(name).unwrap(), "{name} at {length}");
+        }
+        let alias = catalog.alias_at(&team(), "chat", "production", position.unwrap()).unwrap();
+        assert_eq!(alias, then.alias(&team(), "chat", "production").unwrap(), "at {length}");
+    }
+    assert_eq!(family_of("model://team/chat").unwrap(), (team(), "chat"));
+    for wrong in ["model://team/chat@3", "team/chat", "model://team", "model:///chat"] {
+        assert!(family_of(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ impl Bits {
     pub(in crate::catalog) fn all(rows: usize) -> Self {
         let mut bits = Self::none(rows);
         bits.words[..rows / 64].fill(u64::MAX);
-        if rows % 64 > 0 {
+        if !rows.is_multiple_of(64) {
             bits.words[rows / 64] = (1 << (rows % 64)) - 1;
         }
         bits

@@ -15,7 +15,10 @@ pub(super) struct Cells<T> {
 #[derive(Debug)]
 enum Chunk<T> {
     /// Sorted by row.
-    Sparse { rows: Vec<u16>, values: Vec<T> },
+    Sparse {
+        rows: Vec<u16>,
+        values: Vec<T>,
+    },
     Dense(Box<Dense<T>>),
 }
 
@@ -47,9 +50,7 @@ impl<T: Copy + Default> Cells<T> {
     pub(super) fn set(&mut self, row: u32, value: Option<T>) -> Option<T> {
         let (chunk, within) = (row as usize / CHUNK_ROWS, row as usize % CHUNK_ROWS);
         if chunk >= self.chunks.len() {
-            if value.is_none() {
-                return None;
-            }
+            value?;
             self.chunks.resize_with(chunk + 1, Chunk::empty);
         }
         let before = self.chunks[chunk].set(within, value);

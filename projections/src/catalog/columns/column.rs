@@ -201,7 +201,10 @@ impl Column {
             Some(Cell::Text(text)) => {
                 let within = match self.texts.find(text) {
                     Some(number) => u64::from(self.ranks()[number as usize]) * 2 + 1,
-                    None => self.texts.iter().take_while(|(key, _)| key.as_ref().cmp(text) == Ordering::Less).count() as u64 * 2,
+                    None => {
+                        self.texts.iter().take_while(|(key, _)| key.as_ref().cmp(text) == Ordering::Less).count() as u64
+                            * 2
+                    }
                 };
                 SortKey { class: TEXTS_LAST, within }
             }

@@ -11,8 +11,19 @@ const ITEMS_MAX: usize = 64;
 
 /// Attributes that have a column of another meaning, or none.
 const LEFT_OUT: [&str; 13] = [
-    "annotations", "ref", "name", "state", "project", "owner", "notes", "tags", "created_at", "updated_at", "created_position",
-    "updated_position", "progress",
+    "annotations",
+    "ref",
+    "name",
+    "state",
+    "project",
+    "owner",
+    "notes",
+    "tags",
+    "created_at",
+    "updated_at",
+    "created_position",
+    "updated_position",
+    "progress",
 ];
 /// Parts of a run's training and job that are told by the run itself, by its progress, or as `config`.
 const LEFT_OUT_OF_RUNS: [&str; 10] =
@@ -150,7 +161,9 @@ impl Walk<'_> {
                     self.path.truncate(length);
                 }
             }
-            Value::Array(items) if depth < DEPTH_MAX && items.iter().any(|item| item.is_object() || item.is_array()) => {
+            Value::Array(items)
+                if depth < DEPTH_MAX && items.iter().any(|item| item.is_object() || item.is_array()) =>
+            {
                 let length = self.path.len();
                 for (index, item) in items.iter().enumerate().take(ITEMS_MAX) {
                     self.path.push('.');

@@ -42,7 +42,8 @@ impl fmt::Display for FilterError {
         let before: Vec<char> = self.before().chars().collect();
         let cut = before.len().saturating_sub(SHOWN_BEFORE);
         let shown: String = before[cut..].iter().map(|c| if c.is_control() { ' ' } else { *c }).collect();
-        let after: String = self.text[self.offset..].chars().take_while(|c| !c.is_control()).take(SHOWN_AFTER).collect();
+        let after: String =
+            self.text[self.offset..].chars().take_while(|c| !c.is_control()).take(SHOWN_AFTER).collect();
         writeln!(f, "  {}{shown}{after}", if cut > 0 { "…" } else { "" })?;
         write!(f, "  {}^", " ".repeat(shown.chars().count() + usize::from(cut > 0)))
     }

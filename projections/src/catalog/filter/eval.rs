@@ -77,7 +77,10 @@ impl Asking<'_> {
                 found.one_of(column, &wanted);
             }
             Test::Like(_) | Test::Matches(_) | Test::Has(_) if is_time => {
-                return Err(self.wrong(path.at, format!("`{}` is a time; compare it by <, <=, >, >=, =, IN or BETWEEN", path.name)));
+                return Err(self.wrong(
+                    path.at,
+                    format!("`{}` is a time; compare it by <, <=, >, >=, =, IN or BETWEEN", path.name),
+                ));
             }
             Test::Like(pattern) => found.texts(column, &like(pattern).map_err(|e| self.wrong(path.at, e.to_string()))?),
             Test::Matches(pattern) => {
@@ -91,7 +94,10 @@ impl Asking<'_> {
     /// A time as the columns have it: microseconds.
     fn time(&self, path: &Path, literal: &Literal) -> Result<Scalar, FilterError> {
         let Scalar::Text(text) = &literal.value else {
-            return Err(self.wrong(literal.at, format!("`{}` is a time; write one in quotes, such as '2026-01-31T12:00:00Z'", path.name)));
+            return Err(self.wrong(
+                literal.at,
+                format!("`{}` is a time; write one in quotes, such as '2026-01-31T12:00:00Z'", path.name),
+            ));
         };
         let time: Timestamp = text.parse().map_err(|e: cairn_schemas::Error| self.wrong(literal.at, e.to_string()))?;
         Ok(Scalar::Number(time.as_micros() as f64))
@@ -133,7 +139,9 @@ impl Matching {
             Scalar::Number(wanted) => {
                 let wanted = *wanted;
                 match comparison {
-                    Comparison::Equal | Comparison::Unequal if wanted.is_nan() => column.numbers(yes, known, f64::is_nan),
+                    Comparison::Equal | Comparison::Unequal if wanted.is_nan() => {
+                        column.numbers(yes, known, f64::is_nan)
+                    }
                     Comparison::Equal | Comparison::Unequal => column.numbers(yes, known, |value| value == wanted),
                     Comparison::Less => column.numbers(yes, known, |value| value < wanted),
                     Comparison::AtMost => column.numbers(yes, known, |value| value <= wanted),
@@ -163,10 +171,13 @@ impl Matching {
     }
 
     fn one_of(&mut self, column: &Column, wanted: &[Scalar]) {
-        let mut numbers: Vec<f64> = wanted.iter().filter_map(|scalar| match scalar {
-            Scalar::Number(number) => Some(*number),
-            _ => None,
-        }).collect();
+        let mut numbers: Vec<f64> = wanted
+            .iter()
+            .filter_map(|scalar| match scalar {
+                Scalar::Number(number) => Some(*number),
+                _ => None,
+            })
+            .collect();
         let any_nan = numbers.iter().any(|number| number.is_nan());
         numbers.retain(|number| !number.is_nan());
         numbers.sort_by(f64::total_cmp);

@@ -1,7 +1,9 @@
 //! Text to filter, by recursive descent: OR binds loosest, then AND, then NOT.
 
 use super::lexer::{Lexer, Placed, Token};
-use super::{Comparison, DEPTH_MAX, Direction, FILTER_BYTES_MAX, Filter, FilterError, Literal, OrderBy, Path, Scalar, Test};
+use super::{
+    Comparison, DEPTH_MAX, Direction, FILTER_BYTES_MAX, Filter, FilterError, Literal, OrderBy, Path, Scalar, Test,
+};
 
 /// Most parts of an order.
 const ORDER_PARTS_MAX: usize = 8;
@@ -147,9 +149,9 @@ impl<'a> Parser<'a> {
                 (Token::Path(name), at) => Ok(Path { name, at }),
                 _ => unreachable!("it was a path"),
             },
-            Token::Keyword(word) => {
-                Err(self.wrong(format!("expected {expected}, found the keyword {word}; a path of that name stands in backticks")))
-            }
+            Token::Keyword(word) => Err(self.wrong(format!(
+                "expected {expected}, found the keyword {word}; a path of that name stands in backticks"
+            ))),
             _ => Err(self.expected(expected)),
         }
     }
@@ -240,7 +242,9 @@ impl<'a> Parser<'a> {
         let is_negative = self.takes(&Token::Sign("-"));
         let at = self.at();
         let value = match self.peek() {
-            Token::Keyword("INFINITY" | "INF") => Scalar::Number(if is_negative { f64::NEG_INFINITY } else { f64::INFINITY }),
+            Token::Keyword("INFINITY" | "INF") => {
+                Scalar::Number(if is_negative { f64::NEG_INFINITY } else { f64::INFINITY })
+            }
             _ if is_negative => return Err(self.expected("a number or INFINITY after `-`")),
             Token::Number(number) => Scalar::Number(*number),
             Token::Text(text) => Scalar::Text(text.clone()),

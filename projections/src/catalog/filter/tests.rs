@@ -9,9 +9,19 @@ use std::collections::BTreeMap;
 
 fn literal() -> impl Strategy<Value = Literal> {
     let value = prop_oneof![
-        prop_oneof![Just(0.0), Just(-0.0), Just(1.0), Just(2.5), Just(-3.0), Just(f64::NAN), Just(f64::INFINITY), any::<f64>()]
-            .prop_map(Scalar::Number),
-        prop_oneof![Just("a".to_owned()), Just("ab".to_owned()), Just("it's".to_owned()), ".{0,6}"].prop_map(Scalar::Text),
+        prop_oneof![
+            Just(0.0),
+            Just(-0.0),
+            Just(1.0),
+            Just(2.5),
+            Just(-3.0),
+            Just(f64::NAN),
+            Just(f64::INFINITY),
+            any::<f64>()
+        ]
+        .prop_map(Scalar::Number),
+        prop_oneof![Just("a".to_owned()), Just("ab".to_owned()), Just("it's".to_owned()), ".{0,6}"]
+            .prop_map(Scalar::Text),
         any::<bool>().prop_map(Scalar::Bool),
     ];
     value.prop_map(|value| Literal { value, at: 0 })
@@ -61,18 +71,19 @@ fn row() -> impl Strategy<Value = Row> {
 fn holds(filter: &Filter, row: &Row) -> Option<bool> {
     match filter {
         Filter::Not(inner) => holds(inner, row).map(|yes| !yes),
-        Filter::And(parts) => parts.iter().map(|part| holds(part, row)).fold(Some(true), |one, other| match (one, other) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (Some(true), Some(true)) => Some(true),
-            _ => None,
-        }),
-        Filter::Or(parts) => parts.iter().map(|part| holds(part, row)).fold(Some(false), |one, other| match (one, other) {
-            (Some(true), _) | (_, Some(true)) => Some(true),
-            (Some(false), Some(false)) => Some(false),
-            _ => None,
-        }),
+        Filter::And(parts) => any_of(parts, row, false),
+        Filter::Or(parts) => any_of(parts, row, true),
         Filter::Test(path, Test::IsNull) => Some(!row.contains_key(path.name.as_str())),
         Filter::Test(path, test) => asked(test, row.get(path.name.as_str())?),
+    }
+}
+
+/// One of the parts that is `wins` decides; else one that is unknown.
+fn any_of(parts: &[Filter], row: &Row, wins: bool) -> Option<bool> {
+    let answers: Vec<Option<bool>> = parts.iter().map(|part| holds(part, row)).collect();
+    match answers.contains(&Some(wins)) {
+        true => Some(wins),
+        false => (!answers.contains(&None)).then_some(!wins),
     }
 }
 
@@ -129,8 +140,11 @@ fn is_like(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut rest) = (pattern.chars(), text.chars());
     match pattern.next() {
         None => text.is_empty(),
-        Some('%') => (0..=text.chars().count()).any(|skip| is_like(pattern.as_str(), &text.chars().skip(skip).collect::<String>())),
-        Some(c) => rest.next().is_some_and(|first| (c == '_' || c == first) && is_like(pattern.as_str(), rest.as_str())),
+        Some('%') => (0..=text.chars().count())
+            .any(|skip| is_like(pattern.as_str(), &text.chars().skip(skip).collect::<String>())),
+        Some(c) => {
+            rest.next().is_some_and(|first| (c == '_' || c == first) && is_like(pattern.as_str(), rest.as_str()))
+        }
     }
 }
 
@@ -151,7 +165,9 @@ fn table_of(rows: &[Row]) -> Table {
     // All paths are known, whatever the rows have.
     let mut all = Table::new("run");
     let last = all.push("run:all");
-    all.set(last, |each| ["config.x", "config.y", "tags.z", "config.list"].iter().for_each(|path| each(path, Cell::Bool(true))));
+    all.set(last, |each| {
+        ["config.x", "config.y", "tags.z", "config.list"].iter().for_each(|path| each(path, Cell::Bool(true)))
+    });
     table.know(&["config.x", "config.y", "tags.z", "config.list"], &all);
     table
 }
@@ -203,7 +219,10 @@ proptest! {
 #[test]
 fn what_people_write_is_understood() {
     for (given, shown) in [
-        ("config.optimizer.lr < 1e-3 AND tags.team = \"search\"", "config.optimizer.lr < 0.001 AND tags.team = 'search'"),
+        (
+            "config.optimizer.lr < 1e-3 AND tags.team = \"search\"",
+            "config.optimizer.lr < 0.001 AND tags.team = 'search'",
+        ),
         ("a=1 or b=2 and not c=3", "a = 1.0 OR b = 2.0 AND NOT c = 3.0"),
         ("(a = 1 OR b = 2) AND c = 3", "(a = 1.0 OR b = 2.0) AND c = 3.0"),
         ("state not in ('failed','cancelled')", "state NOT IN ('failed', 'cancelled')"),
@@ -231,7 +250,11 @@ fn what_is_wrong_is_shown_at_its_column() {
         ("", 1, "expected a path such as config.lr, NOT or `(`, found the end"),
         ("lr <", 5, "expected a value: a number, a 'text', true or false, found the end"),
         ("lr < < 3", 6, "expected a value"),
-        ("lr 3", 4, "expected a comparison (=, !=, <, <=, >, >=, IN, LIKE, MATCHES, BETWEEN, HAS, IS NULL) after `lr`, found the number 3.0"),
+        (
+            "lr 3",
+            4,
+            "expected a comparison (=, !=, <, <=, >, >=, IN, LIKE, MATCHES, BETWEEN, HAS, IS NULL) after `lr`, found the number 3.0",
+        ),
         ("lr = 3 state = 'x'", 8, "expected AND, OR or the end, found `state`"),
         ("state = running", 9, "a text stands in quotes: 'running'"),
         ("state = 'running", 9, "has no end"),
@@ -271,7 +294,9 @@ fn what_is_wrong_is_shown_at_its_column() {
 fn unknown_paths_and_wrong_times_are_named() {
     let mut table = Table::new("run");
     let row = table.push("run:1");
-    table.set(row, |each| ["config.optimizer.lr", "config.lr_min", "tags.team"].iter().for_each(|path| each(path, Cell::Number(1.0))));
+    table.set(row, |each| {
+        ["config.optimizer.lr", "config.lr_min", "tags.team"].iter().for_each(|path| each(path, Cell::Number(1.0)))
+    });
     let refused = |text: &str| matching(text, &text.parse().unwrap(), &table).err().unwrap();
     for (text, column, why) in [
         ("name = 'x' AND lr < 1", 16, "no run has `lr`; the nearest paths are `config.optimizer.lr`"),

@@ -72,8 +72,14 @@ fn life(random: &mut Random, events: usize) -> Vec<Event> {
             6 => completed(run),
             7 => step(run, 1, random.below(50), &[("loss", random.below(20) as f64), ("lr", 0.5)]),
             8 => step(run, 1, random.below(50), &[("lr", random.below(9) as f64), ("loss", f64::NAN), ("more", 1.0)]),
-            9 => RunForked { run: run_id(run), from_run: run_id(run + 1), from_step: 3, checkpoint: artifact("c") }.into(),
-            10 => annotated(&format!("run:{}", run_id(run)), json!({ "team": value(random) }), Some(["me", ""][random.below(2) as usize]), None),
+            9 => RunForked { run: run_id(run), from_run: run_id(run + 1), from_step: 3, checkpoint: artifact("c") }
+                .into(),
+            10 => annotated(
+                &format!("run:{}", run_id(run)),
+                json!({ "team": value(random) }),
+                Some(["me", ""][random.below(2) as usize]),
+                None,
+            ),
             _ => annotated(&format!("run:{}", run_id(run)), json!({ "x": random.below(3) }), None, Some("seen")),
         }
     };
@@ -109,7 +115,8 @@ const FILTERS: [&str; 9] = [
     "owner IS NOT NULL OR notes LIKE '%seen%'",
     "updated_position > 20 AND created_at >= '2026-01-01'",
 ];
-const ORDERS: [&str; 6] = ["", "name", "config.x DESC, seed", "config.deep.y", "updated_at DESC", "tags.team, name DESC, seed DESC"];
+const ORDERS: [&str; 6] =
+    ["", "name", "config.x DESC, seed", "config.deep.y", "updated_at DESC", "tags.team, name DESC, seed DESC"];
 
 fn question(filter: &str, order: &str, newest_first: bool, first: usize) -> Find {
     let filter = (!filter.is_empty()).then(|| filter.to_owned());
@@ -117,7 +124,9 @@ fn question(filter: &str, order: &str, newest_first: bool, first: usize) -> Find
 }
 
 /// Where a value stands among others: its class, then itself.
-fn rank(value: Option<Cell<'_>>) -> (u8, f64, String) {
+type Rank = (u8, f64, String);
+
+fn rank(value: Option<Cell<'_>>) -> Rank {
     match value {
         Some(Cell::Number(number)) if number.is_nan() => (1, 0.0, String::new()),
         Some(Cell::Number(number)) => (0, number, String::new()),
@@ -136,7 +145,7 @@ fn orders_and_pages_are_those_of_a_plain_sort() {
         for (filter, order) in FILTERS.iter().flat_map(|filter| ORDERS.iter().map(move |order| (filter, order))) {
             let newest_first = seed % 2 == 0;
             let wanted = all(&catalog, &question(filter, "", false, 1_000));
-            let mut rows: Vec<(usize, Vec<(u8, f64, String)>)> = catalog
+            let mut rows: Vec<(usize, Vec<Rank>)> = catalog
                 .0
                 .read_view(|lists: &Lists, store| {
                     let table = lists.table("run", store)?;
@@ -186,11 +195,15 @@ fn lists_in_memory_stay_in_step_with_the_rows() {
             let from = live.watermark().map_or(0, |watermark| watermark.position.get() as usize);
             live.apply(&list.all()[from..]).unwrap();
             let fresh = catalog(events.clone());
-            assert_eq!(stepped.paths("run").unwrap().into_iter().filter(|p| p.numbers + p.others > 0).collect::<Vec<_>>(),
-                fresh.paths("run").unwrap().into_iter().filter(|p| p.numbers + p.others > 0).collect::<Vec<_>>(), "seed {seed}");
+            assert_eq!(
+                stepped.paths("run").unwrap().into_iter().filter(|p| p.numbers + p.others > 0).collect::<Vec<_>>(),
+                fresh.paths("run").unwrap().into_iter().filter(|p| p.numbers + p.others > 0).collect::<Vec<_>>(),
+                "seed {seed}"
+            );
             let order = ORDERS[random.below(6) as usize];
             let filter = FILTERS[random.below(9) as usize];
-            let ask = |catalog: &Catalog| catalog.find(&question(filter, order, true, 1_000)).map_err(|e| e.to_string());
+            let ask =
+                |catalog: &Catalog| catalog.find(&question(filter, order, true, 1_000)).map_err(|e| e.to_string());
             assert_eq!(ask(&stepped), ask(&fresh), "seed {seed}, {filter} by {order}");
         }
     }
@@ -297,9 +310,16 @@ fn a_page_goes_on_where_the_last_ended_though_what_it_sorted_by_has_changed() {
     // The last item of the page moves to the end.
     events.push(started(3, &json!({ "x": 99 })));
     let after = Some(first.items[3].cursor.clone());
-    let rest = catalog(events).find(&Find { after, ..question("", "config.x", false, 100) }).unwrap();
+    let catalog = catalog(events);
+    let rest = catalog.find(&Find { after, ..question("", "config.x", false, 100) }).unwrap();
     let expected: Vec<String> = [4, 5, 6, 7, 8, 9, 3].map(|run| format!("run:{}", run_id(run))).into();
     assert_eq!(refs(&rest.items), expected);
+
+    let columns = vec!["config.x".to_owned(), "method".into(), "error".into()];
+    let shown = catalog.find(&Find { columns, ..question("seed = 3", "", false, 1) }).unwrap();
+    assert_eq!(shown.items[0].values, [Some(json!(99.0)), Some(json!("sft")), None]);
+    let unknown = catalog.find(&Find { columns: vec!["config.y".into()], ..question("", "", false, 1) }).unwrap_err();
+    assert!(unknown.to_string().contains("no run has `config.y`; the nearest paths are `config.x`"), "{unknown}");
 }
 
 #[test]
