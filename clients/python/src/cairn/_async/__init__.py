@@ -1,0 +1,1 @@
+"""The client, one half of which is generated from the other."""

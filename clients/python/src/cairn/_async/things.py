@@ -1,0 +1,221 @@
+"""Runs, models, datasets and the other things that have a name: their fields, and what can be asked of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from .._ask import one
+from .._read import Read
+from .._schema import (
+    Checkpoint,
+    DatasetFields,
+    DeploymentFields,
+    DocumentFields,
+    EvaluationFields,
+    Gate,
+    ModelFields,
+    RunFields,
+    Standing,
+)
+from .._tables import dig
+from ..errors import InvalidArgument
+from ..frames import Frame, FrameKind, table_html
+from ..graph import Lineage
+from ..plots import draw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .client import AsyncClient
+
+H = TypeVar("H", bound="AsyncThing")
+
+
+class AsyncThing(Read):
+    """Something with a ref. Two of them are equal where they are the same thing in the same state."""
+
+    FIELD: ClassVar[str]
+    """The question that gives one of them."""
+    KEY: ClassVar[str]
+    """The argument of that question."""
+
+    ref: str
+    """Its name everywhere."""
+    name: str
+    """For people."""
+    state: str
+    """Where it stands."""
+    updated_position: int
+    """Position of the last event about it."""
+    _client: AsyncClient
+
+    @classmethod
+    def of(cls: type[H], client: AsyncClient, data: Mapping[str, Any]) -> H:
+        """Makes one of an answer."""
+        made = cls.read(data)
+        # Its fields are frozen; the client that it asks by is none of them.
+        object.__setattr__(made, "_client", client)
+        return made
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """What lies at a path such as `config.optimizer.lr`; the default where nothing does."""
+        head, _, rest = path.partition(".")
+        if head not in {name for name, _, _ in self.READERS}:
+            raise InvalidArgument(f"a {type(self).__name__} has no `{head}`; it has {', '.join(self.TYPES)}")
+        found = dig(getattr(self, head), rest)
+        return default if found is None else found
+
+    async def attributes(self) -> dict[str, Any]:
+        """Everything its events say of it, by the names of their fields."""
+        found = await self._ask("attributes", "")
+        return dict(found)
+
+    async def lineage(self, direction: str = "up", **limits: Any) -> Lineage:
+        """What it was made of (`up`), or what was made of it (`down`); see `Client.lineage`."""
+        return await self._client.lineage(self.ref, direction, **limits)
+
+    async def _ask(self, field: str, selection: str) -> Any:
+        wanted = f"{field} {{ {selection} }}" if selection else field
+        key = self.ref.partition(":")[2] if self.KEY in {"id", "name"} else self.ref
+        answer = await self._client.ask(one(self.FIELD, wanted, **{self.KEY: key}))
+        return answer.data[self.FIELD][field]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AsyncThing):
+            return NotImplemented
+        return (self.ref, self.updated_position) == (other.ref, other.updated_position)
+
+    def __hash__(self) -> int:
+        return hash((self.ref, self.updated_position))
+
+    def __repr__(self) -> str:
+        label = "" if self.name == self.ref else f"{self.name} "
+        return f"<{type(self).__name__} {label}({self.state}) {self.ref}>"
+
+    def _row(self) -> dict[str, object]:
+        plain = [name for name, type_ in self.TYPES.items() if type_ != "json"]
+        return {name: getattr(self, name) for name in plain}
+
+    def _repr_html_(self) -> str:
+        rows = [[name, getattr(self, name)] for name in self.TYPES]
+        return table_html(["field", "value"], rows, len(rows), repr(self))
+
+
+class AsyncRun(AsyncThing, RunFields):
+    """An execution: a training, a processor's job, or both under one id."""
+
+    FIELD = "run"
+    KEY = "id"
+
+    async def curves(self, *metrics: str, to: FrameKind | None = None, **options: Any) -> Frame:
+        """Its curves as a frame; see `Runs.curves`."""
+        return await self._client.curves_of([self], metrics, to=to, **options)
+
+    async def plot(self, *metrics: str, x: str = "step", **options: Any) -> Axes:
+        """Draws its curves; see `Runs.plot`."""
+        style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
+        return draw(await self.curves(*metrics, x=x, to="columns", **options), x=x, **style)
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        """Its checkpoints that count, by step."""
+        return [Checkpoint.read(item) for item in await self._ask("checkpoints", Checkpoint.SELECTION)]
+
+    async def parent(self) -> AsyncRun | None:
+        """The run that made what it started from; None where none is recorded."""
+        found = await self._ask("parent", self.SELECTION)
+        return None if found is None else AsyncRun.of(self._client, found)
+
+    async def dataset(self) -> AsyncDataset | None:
+        """The dataset that it was trained on."""
+        found = await self._ask("dataset", AsyncDataset.SELECTION)
+        return None if found is None else AsyncDataset.of(self._client, found)
+
+    async def models(self) -> list[AsyncModel]:
+        """The models that were registered from it, at most 100."""
+        return [AsyncModel.of(self._client, item) for item in await self._ask("models", AsyncModel.SELECTION)]
+
+    async def results(self) -> list[Standing]:
+        """Results measured on it."""
+        return [Standing.read(item) for item in await self._ask("results", Standing.SELECTION)]
+
+    async def gates(self) -> list[Gate]:
+        """Gates' decisions on it."""
+        return [Gate.read(item) for item in await self._ask("gates", Gate.SELECTION)]
+
+
+class AsyncModel(AsyncThing, ModelFields):
+    """A version of a model."""
+
+    FIELD = "model"
+    KEY = "ref"
+
+    async def run(self) -> AsyncRun | None:
+        """The run that made it."""
+        found = await self._ask("run", AsyncRun.SELECTION)
+        return None if found is None else AsyncRun.of(self._client, found)
+
+    async def results(self) -> list[Standing]:
+        """Results measured on it, in order of position."""
+        return [Standing.read(item) for item in await self._ask("results", Standing.SELECTION)]
+
+    async def gates(self) -> list[Gate]:
+        """Gates' decisions on it."""
+        return [Gate.read(item) for item in await self._ask("gates", Gate.SELECTION)]
+
+
+class AsyncDataset(AsyncThing, DatasetFields):
+    """A version of a dataset."""
+
+    FIELD = "dataset"
+    KEY = "ref"
+
+    async def run(self) -> AsyncRun | None:
+        """The run that built it."""
+        found = await self._ask("run", AsyncRun.SELECTION)
+        return None if found is None else AsyncRun.of(self._client, found)
+
+    async def parents(self) -> list[AsyncDataset]:
+        """Versions that it was derived from."""
+        return [AsyncDataset.of(self._client, item) for item in await self._ask("parents", self.SELECTION)]
+
+
+class AsyncDeployment(AsyncThing, DeploymentFields):
+    """A place where a model answers."""
+
+    FIELD = "deployment"
+    KEY = "name"
+
+    async def model(self) -> AsyncModel | None:
+        """What answers now; None where nothing was promoted or it is retired."""
+        found = await self._ask("model", AsyncModel.SELECTION)
+        return None if found is None else AsyncModel.of(self._client, found)
+
+
+class AsyncEvaluation(AsyncThing, EvaluationFields):
+    """An evaluation of a subject on a task."""
+
+    FIELD = "evaluation"
+    KEY = "ref"
+
+
+class AsyncDocument(AsyncThing, DocumentFields):
+    """A document as it was ingested; its text is in the artifacts of the run that ingested it."""
+
+    FIELD = "document"
+    KEY = "ref"
+
+
+KINDS: dict[str, type[AsyncThing]] = {
+    kind.FIELD: kind for kind in (AsyncRun, AsyncModel, AsyncDataset, AsyncDeployment, AsyncEvaluation, AsyncDocument)
+}
+
+__all__ = [
+    "AsyncDataset",
+    "AsyncDeployment",
+    "AsyncDocument",
+    "AsyncEvaluation",
+    "AsyncModel",
+    "AsyncRun",
+    "AsyncThing",
+]

@@ -1,0 +1,1461 @@
+"""Types of Cairn's answers, generated from schemas/graphql/cairn.graphql by scripts/generate.py.
+Do not edit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from ._read import ColumnTypes, Read, Readers, as_is, each, instant, maybe, real, thing, whole, word
+
+Axis = Literal["step", "time", "tokens"]
+"""The axis of a curve."""
+
+Direction = Literal["up", "down", "both"]
+"""Which way to walk."""
+
+GateOutcome = Literal["pass", "block", "insufficient_evidence"]
+"""What a gate decided."""
+
+ProjectionState = Literal["following", "catching_up", "rebuilding", "stopped"]
+"""What a projection does."""
+
+
+@dataclass(frozen=True)
+class Change(Read):
+    """Something that changed what a deployment answers with."""
+
+    type: str
+    """created, promoted, rolled_back, traffic_shifted or retired."""
+    model: str | None
+    """What answered from then on."""
+    weights_digest: str | None
+    """BLAKE3 of its weights."""
+    from_: str | None
+    """What answered before."""
+    gate: str | None
+    """The gate's judgment that allowed it."""
+    reason: str | None
+    """Why."""
+    position: int
+    """Position of the event that says so."""
+    recorded_at: datetime
+    """When that was recorded."""
+
+    SELECTION: ClassVar[str] = "type model weightsDigest from gate reason position recordedAt"
+    READERS: ClassVar[Readers] = (
+        ("type", "type", as_is),
+        ("model", "model", as_is),
+        ("weights_digest", "weightsDigest", as_is),
+        ("from_", "from", as_is),
+        ("gate", "gate", as_is),
+        ("reason", "reason", as_is),
+        ("position", "position", whole),
+        ("recorded_at", "recordedAt", instant),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "type": "text",
+        "model": "text",
+        "weights_digest": "text",
+        "from_": "text",
+        "gate": "text",
+        "reason": "text",
+        "position": "whole",
+        "recorded_at": "instant",
+    }
+
+
+@dataclass(frozen=True)
+class Checkpoint(Read):
+    """A state of a training run: stored, with its digests, or only known to be kept elsewhere, without them."""
+
+    step: int
+    """The step after which it was stored."""
+    attempt: int
+    """The attempt that stored it."""
+    tokens: int | None
+    """Tokens seen until then; null where its list does not say."""
+    artifact: str | None
+    """The artifact that holds it; for one kept elsewhere its description, where something began from it."""
+    state_digest: str | None
+    """BLAKE3 of the state alone: no time, no run id."""
+    weights_digest: str | None
+    """BLAKE3 of the weights alone."""
+    location: str | None
+    """Where one that is kept elsewhere is kept."""
+    position: int
+    """Position of the event that says so."""
+    recorded_at: datetime
+    """When that was recorded."""
+
+    SELECTION: ClassVar[str] = "step attempt tokens artifact stateDigest weightsDigest location position recordedAt"
+    READERS: ClassVar[Readers] = (
+        ("step", "step", whole),
+        ("attempt", "attempt", whole),
+        ("tokens", "tokens", maybe(whole)),
+        ("artifact", "artifact", as_is),
+        ("state_digest", "stateDigest", as_is),
+        ("weights_digest", "weightsDigest", as_is),
+        ("location", "location", as_is),
+        ("position", "position", whole),
+        ("recorded_at", "recordedAt", instant),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "step": "whole",
+        "attempt": "whole",
+        "tokens": "whole",
+        "artifact": "text",
+        "state_digest": "text",
+        "weights_digest": "text",
+        "location": "text",
+        "position": "whole",
+        "recorded_at": "instant",
+    }
+
+
+@dataclass(frozen=True)
+class Coverage(Read):
+    """What the answers of a query cover: every event up to `position` is in them, later ones may be."""
+
+    position: int | None
+    """Every event up to this one is in the answers; null where no event is."""
+    head: int | None
+    """Position of the last event of the log."""
+    checkpoint: str | None
+    """The signed checkpoint of the log (C2SP tlog-checkpoint), which covers at least this position."""
+
+    SELECTION: ClassVar[str] = "position head checkpoint"
+    READERS: ClassVar[Readers] = (
+        ("position", "position", maybe(whole)),
+        ("head", "head", maybe(whole)),
+        ("checkpoint", "checkpoint", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "position": "whole",
+        "head": "whole",
+        "checkpoint": "text",
+    }
+
+
+@dataclass(frozen=True)
+class Curve(Read):
+    """A metric of a run over its steps; a later attempt's steps take the place of an earlier one's."""
+
+    run: str
+    """The run's id."""
+    metric: str
+    """The metric."""
+    axis: Axis
+    """The axis that `x` lies on."""
+    points: tuple[CurvePoint, ...]
+    """The points in order of step."""
+
+    SELECTION: ClassVar[str] = "run metric axis points { x value step tokens time attempt }"
+    READERS: ClassVar[Readers] = (
+        ("run", "run", as_is),
+        ("metric", "metric", as_is),
+        ("axis", "axis", word),
+        ("points", "points", each(thing(lambda: CurvePoint))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "run": "text",
+        "metric": "text",
+        "axis": "text",
+    }
+
+
+@dataclass(frozen=True)
+class CurvePoint(Read):
+    """A point of a curve."""
+
+    x: float
+    """Where it lies on the axis that was asked for."""
+    value: float
+    """The value; NaN and infinities as they were logged."""
+    step: int
+    """The step."""
+    tokens: int
+    """Tokens that the run had seen."""
+    time: datetime
+    """When the step was taken, as its producer says."""
+    attempt: int
+    """The attempt of the run that took the step, from 1."""
+
+    SELECTION: ClassVar[str] = "x value step tokens time attempt"
+    READERS: ClassVar[Readers] = (
+        ("x", "x", real),
+        ("value", "value", real),
+        ("step", "step", whole),
+        ("tokens", "tokens", whole),
+        ("time", "time", instant),
+        ("attempt", "attempt", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "x": "real",
+        "value": "real",
+        "step": "whole",
+        "tokens": "whole",
+        "time": "instant",
+        "attempt": "whole",
+    }
+
+
+@dataclass(frozen=True, repr=False)
+class DatasetFields(Read):
+    """A version of a dataset."""
+
+    ref: str
+    """Its name everywhere."""
+    name: str
+    """For people: project/name, a job's name, a document's URI."""
+    state: str
+    """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
+    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
+    superseded (evaluations).
+    """
+    project: str
+    """The project it belongs to."""
+    created_at: datetime
+    """When the ledger first heard of it."""
+    created_position: int
+    """Position of the first event about it."""
+    updated_at: datetime
+    """When the last event about it was recorded."""
+    updated_position: int
+    """Position of the last event about it."""
+    rows: int | None
+    """Number of rows; null while it is being built."""
+    document_count: int
+    """Number of documents it is made of."""
+    manifest: str | None
+    """The artifact whose digest is the version's content address."""
+    card: str | None
+    """The artifact with a description for people."""
+    config: Any
+    """What decided its content: templates, splits, seed, redaction."""
+    withdrawn_because: str | None
+    """Why it must no longer be used."""
+
+    SELECTION: ClassVar[str] = (
+        "ref name state project createdAt createdPosition updatedAt updatedPosition rows documentCount manifest "
+        "card config withdrawnBecause"
+    )
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("name", "name", as_is),
+        ("state", "state", as_is),
+        ("project", "project", as_is),
+        ("created_at", "createdAt", instant),
+        ("created_position", "createdPosition", whole),
+        ("updated_at", "updatedAt", instant),
+        ("updated_position", "updatedPosition", whole),
+        ("rows", "rows", maybe(whole)),
+        ("document_count", "documentCount", whole),
+        ("manifest", "manifest", as_is),
+        ("card", "card", as_is),
+        ("config", "config", as_is),
+        ("withdrawn_because", "withdrawnBecause", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "name": "text",
+        "state": "text",
+        "project": "text",
+        "created_at": "instant",
+        "created_position": "whole",
+        "updated_at": "instant",
+        "updated_position": "whole",
+        "rows": "whole",
+        "document_count": "whole",
+        "manifest": "text",
+        "card": "text",
+        "config": "json",
+        "withdrawn_because": "text",
+    }
+
+
+@dataclass(frozen=True, repr=False)
+class DeploymentFields(Read):
+    """A place where a model answers."""
+
+    ref: str
+    """Its name everywhere."""
+    name: str
+    """For people: project/name, a job's name, a document's URI."""
+    state: str
+    """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
+    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
+    superseded (evaluations).
+    """
+    project: str
+    """The project it belongs to."""
+    created_at: datetime
+    """When the ledger first heard of it."""
+    created_position: int
+    """Position of the first event about it."""
+    updated_at: datetime
+    """When the last event about it was recorded."""
+    updated_position: int
+    """Position of the last event about it."""
+    target: str | None
+    """local, or where it runs."""
+    config: Any
+    """Its settings."""
+    responses: int
+    """Answers it gave."""
+    weights_digest: str | None
+    """BLAKE3 of the weights that answer now."""
+    previous: str | None
+    """What a roll-back would go back to."""
+
+    SELECTION: ClassVar[str] = (
+        "ref name state project createdAt createdPosition updatedAt updatedPosition target config responses "
+        "weightsDigest previous"
+    )
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("name", "name", as_is),
+        ("state", "state", as_is),
+        ("project", "project", as_is),
+        ("created_at", "createdAt", instant),
+        ("created_position", "createdPosition", whole),
+        ("updated_at", "updatedAt", instant),
+        ("updated_position", "updatedPosition", whole),
+        ("target", "target", as_is),
+        ("config", "config", as_is),
+        ("responses", "responses", whole),
+        ("weights_digest", "weightsDigest", as_is),
+        ("previous", "previous", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "name": "text",
+        "state": "text",
+        "project": "text",
+        "created_at": "instant",
+        "created_position": "whole",
+        "updated_at": "instant",
+        "updated_position": "whole",
+        "target": "text",
+        "config": "json",
+        "responses": "whole",
+        "weights_digest": "text",
+        "previous": "text",
+    }
+
+
+@dataclass(frozen=True, repr=False)
+class DocumentFields(Read):
+    """A document as it was ingested; its text is in the artifacts of the run that ingested it."""
+
+    ref: str
+    """Its name everywhere."""
+    name: str
+    """For people: project/name, a job's name, a document's URI."""
+    state: str
+    """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
+    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
+    superseded (evaluations).
+    """
+    project: str
+    """The project it belongs to."""
+    created_at: datetime
+    """When the ledger first heard of it."""
+    created_position: int
+    """Position of the first event about it."""
+    updated_at: datetime
+    """When the last event about it was recorded."""
+    updated_position: int
+    """Position of the last event about it."""
+    source_uri: str | None
+    """Where it came from."""
+    source: str | None
+    """The source it was read from."""
+    author: str | None
+    """Who wrote it."""
+    access_policy: str | None
+    """Tag of the policy that governs access to it."""
+    content_type: str | None
+    """Media type."""
+    language: str | None
+    """BCP 47 tag; und where it could not be told."""
+    bytes: int | None
+    """Length of its text as kept."""
+    sha256: str | None
+    """SHA-256 of its text as kept; its ref has the BLAKE3."""
+    redactions: Any
+    """Personal data findings that were redacted, by kind."""
+
+    SELECTION: ClassVar[str] = (
+        "ref name state project createdAt createdPosition updatedAt updatedPosition sourceUri source author "
+        "accessPolicy contentType language bytes sha256 redactions"
+    )
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("name", "name", as_is),
+        ("state", "state", as_is),
+        ("project", "project", as_is),
+        ("created_at", "createdAt", instant),
+        ("created_position", "createdPosition", whole),
+        ("updated_at", "updatedAt", instant),
+        ("updated_position", "updatedPosition", whole),
+        ("source_uri", "sourceUri", as_is),
+        ("source", "source", as_is),
+        ("author", "author", as_is),
+        ("access_policy", "accessPolicy", as_is),
+        ("content_type", "contentType", as_is),
+        ("language", "language", as_is),
+        ("bytes", "bytes", maybe(whole)),
+        ("sha256", "sha256", as_is),
+        ("redactions", "redactions", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "name": "text",
+        "state": "text",
+        "project": "text",
+        "created_at": "instant",
+        "created_position": "whole",
+        "updated_at": "instant",
+        "updated_position": "whole",
+        "source_uri": "text",
+        "source": "text",
+        "author": "text",
+        "access_policy": "text",
+        "content_type": "text",
+        "language": "text",
+        "bytes": "whole",
+        "sha256": "text",
+        "redactions": "json",
+    }
+
+
+@dataclass(frozen=True, repr=False)
+class EvaluationFields(Read):
+    """An evaluation of a subject on a task."""
+
+    ref: str
+    """Its name everywhere."""
+    name: str
+    """For people: project/name, a job's name, a document's URI."""
+    state: str
+    """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
+    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
+    superseded (evaluations).
+    """
+    project: str
+    """The project it belongs to."""
+    created_at: datetime
+    """When the ledger first heard of it."""
+    created_position: int
+    """Position of the first event about it."""
+    updated_at: datetime
+    """When the last event about it was recorded."""
+    updated_position: int
+    """Position of the last event about it."""
+    subject: str | None
+    """What was measured: a model or a run."""
+    suite: str | None
+    """The suite that the task belongs to."""
+    task: str | None
+    """The task."""
+    slice: str | None
+    """The part of the task's samples: all, or a name."""
+    step: int | None
+    """The checkpoint's step, where the subject is a run."""
+    protocol_digest: str | None
+    """Results are comparable where this BLAKE3 is equal."""
+    samples: str | None
+    """The artifact with every sample, its answer and its scores."""
+    error: str | None
+    """Why it failed."""
+    superseded_by: str | None
+    """The evaluation that takes its place, where it is superseded by one."""
+    superseded_because: str | None
+    """Why it is no longer to be relied on."""
+
+    SELECTION: ClassVar[str] = (
+        "ref name state project createdAt createdPosition updatedAt updatedPosition subject suite task slice step "
+        "protocolDigest samples error supersededBy supersededBecause"
+    )
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("name", "name", as_is),
+        ("state", "state", as_is),
+        ("project", "project", as_is),
+        ("created_at", "createdAt", instant),
+        ("created_position", "createdPosition", whole),
+        ("updated_at", "updatedAt", instant),
+        ("updated_position", "updatedPosition", whole),
+        ("subject", "subject", as_is),
+        ("suite", "suite", as_is),
+        ("task", "task", as_is),
+        ("slice", "slice", as_is),
+        ("step", "step", maybe(whole)),
+        ("protocol_digest", "protocolDigest", as_is),
+        ("samples", "samples", as_is),
+        ("error", "error", as_is),
+        ("superseded_by", "supersededBy", as_is),
+        ("superseded_because", "supersededBecause", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "name": "text",
+        "state": "text",
+        "project": "text",
+        "created_at": "instant",
+        "created_position": "whole",
+        "updated_at": "instant",
+        "updated_position": "whole",
+        "subject": "text",
+        "suite": "text",
+        "task": "text",
+        "slice": "text",
+        "step": "whole",
+        "protocol_digest": "text",
+        "samples": "text",
+        "error": "text",
+        "superseded_by": "text",
+        "superseded_because": "text",
+    }
+
+
+@dataclass(frozen=True)
+class Event(Read):
+    """Something that happened, as the ledger recorded it."""
+
+    position: int
+    """Where it stands in the log."""
+    cursor: str
+    """Pass it as `after` or `from` to go on after this event."""
+    type: str
+    """cairn.<family>.<past_tense>.v<N>, in its latest version."""
+    source: str
+    """Who produced it; source and id together identify it."""
+    id: str
+    """Its identity at its source."""
+    stream: str
+    """The stream: what it is about. CloudEvents calls it subject."""
+    stream_version: int
+    """Its number in its stream, from 1."""
+    project: str
+    """The project it belongs to."""
+    occurred_at: datetime
+    """When it happened, as its producer says."""
+    recorded_at: datetime
+    """When the ledger recorded it; never decreasing along the log."""
+    causation: str | None
+    """Id of the event that caused it."""
+    extensions: Any
+    """CloudEvents extension attributes that Cairn does not know, kept as received."""
+    used: tuple[str, ...]
+    """The refs it used."""
+    produced: tuple[str, ...]
+    """The refs it produced."""
+    data: Any
+    """Its payload, whose JSON Schema stands in schemas/json."""
+    cloud_event: Any
+    """The whole event as a CloudEvent 1.0 in JSON."""
+
+    SELECTION: ClassVar[str] = (
+        "position cursor type source id stream streamVersion project occurredAt recordedAt causation extensions "
+        "used produced data cloudEvent"
+    )
+    READERS: ClassVar[Readers] = (
+        ("position", "position", whole),
+        ("cursor", "cursor", as_is),
+        ("type", "type", as_is),
+        ("source", "source", as_is),
+        ("id", "id", as_is),
+        ("stream", "stream", as_is),
+        ("stream_version", "streamVersion", whole),
+        ("project", "project", as_is),
+        ("occurred_at", "occurredAt", instant),
+        ("recorded_at", "recordedAt", instant),
+        ("causation", "causation", as_is),
+        ("extensions", "extensions", as_is),
+        ("used", "used", each(as_is)),
+        ("produced", "produced", each(as_is)),
+        ("data", "data", as_is),
+        ("cloud_event", "cloudEvent", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "position": "whole",
+        "cursor": "text",
+        "type": "text",
+        "source": "text",
+        "id": "text",
+        "stream": "text",
+        "stream_version": "whole",
+        "project": "text",
+        "occurred_at": "instant",
+        "recorded_at": "instant",
+        "causation": "text",
+        "extensions": "json",
+        "data": "json",
+        "cloud_event": "json",
+    }
+
+
+@dataclass(frozen=True)
+class Gate(Read):
+    """A gate's decision on a subject."""
+
+    judgment: str
+    """The judgment that recorded it."""
+    gate: str
+    """The gate's name."""
+    subject: str
+    """What it decided on."""
+    baseline: str | None
+    """What the subject was compared with."""
+    outcome: GateOutcome
+    """What it decided."""
+    checks: tuple[GateCheck, ...]
+    """Its conditions, each with what was measured."""
+    evaluations: tuple[str, ...]
+    """The evaluations it rests on."""
+    position: int
+    """Position of the event that recorded it."""
+    recorded_at: datetime
+    """When the ledger recorded it."""
+
+    SELECTION: ClassVar[str] = (
+        "judgment gate subject baseline outcome checks { condition outcome observed threshold n standardError "
+        "detail } evaluations position recordedAt"
+    )
+    READERS: ClassVar[Readers] = (
+        ("judgment", "judgment", as_is),
+        ("gate", "gate", as_is),
+        ("subject", "subject", as_is),
+        ("baseline", "baseline", as_is),
+        ("outcome", "outcome", word),
+        ("checks", "checks", each(thing(lambda: GateCheck))),
+        ("evaluations", "evaluations", each(as_is)),
+        ("position", "position", whole),
+        ("recorded_at", "recordedAt", instant),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "judgment": "text",
+        "gate": "text",
+        "subject": "text",
+        "baseline": "text",
+        "outcome": "text",
+        "position": "whole",
+        "recorded_at": "instant",
+    }
+
+
+@dataclass(frozen=True)
+class GateCheck(Read):
+    """One condition of a gate."""
+
+    condition: str
+    """As written: format_validity >= 0.8."""
+    outcome: GateOutcome
+    """Whether it holds."""
+    observed: float | None
+    """What was measured."""
+    threshold: float | None
+    """What it was held against."""
+    n: int | None
+    """Number of samples."""
+    standard_error: float | None
+    """Standard error of what was measured."""
+    detail: str
+    """In words: what was compared and what was missing."""
+
+    SELECTION: ClassVar[str] = "condition outcome observed threshold n standardError detail"
+    READERS: ClassVar[Readers] = (
+        ("condition", "condition", as_is),
+        ("outcome", "outcome", word),
+        ("observed", "observed", maybe(real)),
+        ("threshold", "threshold", maybe(real)),
+        ("n", "n", maybe(whole)),
+        ("standard_error", "standardError", maybe(real)),
+        ("detail", "detail", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "condition": "text",
+        "outcome": "text",
+        "observed": "real",
+        "threshold": "real",
+        "n": "whole",
+        "standard_error": "real",
+        "detail": "text",
+    }
+
+
+@dataclass(frozen=True)
+class LeftOut(Read):
+    """Neighbours of one kind that a limit left out."""
+
+    kind: str
+    """document, run, dataset, …"""
+    count: int
+    """How many."""
+
+    SELECTION: ClassVar[str] = "kind count"
+    READERS: ClassVar[Readers] = (
+        ("kind", "kind", as_is),
+        ("count", "count", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "kind": "text",
+        "count": "whole",
+    }
+
+
+@dataclass(frozen=True)
+class Lineage(Read):
+    """Part of the lineage graph."""
+
+    nodes: tuple[LineageNode, ...]
+    """Things in the order of the walk: by depth, documents last."""
+    edges: tuple[LineageEdge, ...]
+    """Links between these things that the walk came along, in order of position."""
+    truncated: bool
+    """Whether anything was left out for depth or size."""
+
+    SELECTION: ClassVar[str] = (
+        "nodes { ref kind depth leftOut { kind count } } edges { from to eventType position } truncated"
+    )
+    READERS: ClassVar[Readers] = (
+        ("nodes", "nodes", each(thing(lambda: LineageNode))),
+        ("edges", "edges", each(thing(lambda: LineageEdge))),
+        ("truncated", "truncated", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "truncated": "truth",
+    }
+
+
+@dataclass(frozen=True)
+class LineageEdge(Read):
+    """Something was used to produce something."""
+
+    from_: str
+    """What was used."""
+    to: str
+    """What it went into."""
+    event_type: str
+    """Type of the first event that says so."""
+    position: int
+    """Position of that event."""
+
+    SELECTION: ClassVar[str] = "from to eventType position"
+    READERS: ClassVar[Readers] = (
+        ("from_", "from", as_is),
+        ("to", "to", as_is),
+        ("event_type", "eventType", as_is),
+        ("position", "position", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "from_": "text",
+        "to": "text",
+        "event_type": "text",
+        "position": "whole",
+    }
+
+
+@dataclass(frozen=True)
+class LineageNode(Read):
+    """A thing in the graph."""
+
+    ref: str
+    """What it is."""
+    kind: str
+    """dataset, model, run, document, evaluation, judgment, deployment or artifact."""
+    depth: int
+    """Edges between it and where the walk began, by the shortest way."""
+    left_out: tuple[LeftOut, ...]
+    """Neighbours in the direction of the walk that a limit left out."""
+
+    SELECTION: ClassVar[str] = "ref kind depth leftOut { kind count }"
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("kind", "kind", as_is),
+        ("depth", "depth", whole),
+        ("left_out", "leftOut", each(thing(lambda: LeftOut))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "kind": "text",
+        "depth": "whole",
+    }
+
+
+@dataclass(frozen=True)
+class Log(Read):
+    """The log: how long it is, and what an outsider needs to check it."""
+
+    size: int
+    """Number of events."""
+    head: int | None
+    """Position of the last event; null while there is none."""
+    checkpoint: str | None
+    """The signed checkpoint (C2SP tlog-checkpoint) of everything that is durable now; null while there is no event."""
+    verifier_key: str | None
+    """The public key that signs checkpoints, as a C2SP verifier key: name+id+key. Get it by another way than this
+    server before you trust it.
+    """
+    chain_head: str | None
+    """The BLAKE3 chain over all frames up to the head, in hexadecimal; null while there is no event."""
+
+    SELECTION: ClassVar[str] = "size head checkpoint verifierKey chainHead"
+    READERS: ClassVar[Readers] = (
+        ("size", "size", whole),
+        ("head", "head", maybe(whole)),
+        ("checkpoint", "checkpoint", as_is),
+        ("verifier_key", "verifierKey", as_is),
+        ("chain_head", "chainHead", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "size": "whole",
+        "head": "whole",
+        "checkpoint": "text",
+        "verifier_key": "text",
+        "chain_head": "text",
+    }
+
+
+@dataclass(frozen=True)
+class Measure(Read):
+    """One metric of one evaluation."""
+
+    name: str
+    """exact_match, f1, perplexity, …"""
+    value: float
+    """What was measured."""
+    n: int
+    """Number of samples it is over."""
+    standard_error: float | None
+    """Standard error of the value, where one is defined."""
+    higher_is_better: bool
+    """Whether more is better."""
+    unit: str | None
+    """Unit, where the value is not a pure number."""
+
+    SELECTION: ClassVar[str] = "name value n standardError higherIsBetter unit"
+    READERS: ClassVar[Readers] = (
+        ("name", "name", as_is),
+        ("value", "value", real),
+        ("n", "n", whole),
+        ("standard_error", "standardError", maybe(real)),
+        ("higher_is_better", "higherIsBetter", as_is),
+        ("unit", "unit", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "name": "text",
+        "value": "real",
+        "n": "whole",
+        "standard_error": "real",
+        "higher_is_better": "truth",
+        "unit": "text",
+    }
+
+
+@dataclass(frozen=True, repr=False)
+class ModelFields(Read):
+    """A version of a model."""
+
+    ref: str
+    """Its name everywhere."""
+    name: str
+    """For people: project/name, a job's name, a document's URI."""
+    state: str
+    """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
+    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
+    superseded (evaluations).
+    """
+    project: str
+    """The project it belongs to."""
+    created_at: datetime
+    """When the ledger first heard of it."""
+    created_position: int
+    """Position of the first event about it."""
+    updated_at: datetime
+    """When the last event about it was recorded."""
+    updated_position: int
+    """Position of the last event about it."""
+    parameters: int | None
+    """Number of its parameters."""
+    architecture: Any
+    """Architecture and sizes."""
+    weights: str | None
+    """The artifact with its weights."""
+    weights_digest: str | None
+    """BLAKE3 of its weights."""
+    tokenizer: str | None
+    """The artifact with its tokenizer."""
+    aliases: tuple[str, ...]
+    """Aliases that it carries now."""
+    metadata: Any
+    """Anything else that was registered with it."""
+
+    SELECTION: ClassVar[str] = (
+        "ref name state project createdAt createdPosition updatedAt updatedPosition parameters architecture "
+        "weights weightsDigest tokenizer aliases metadata"
+    )
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("name", "name", as_is),
+        ("state", "state", as_is),
+        ("project", "project", as_is),
+        ("created_at", "createdAt", instant),
+        ("created_position", "createdPosition", whole),
+        ("updated_at", "updatedAt", instant),
+        ("updated_position", "updatedPosition", whole),
+        ("parameters", "parameters", maybe(whole)),
+        ("architecture", "architecture", as_is),
+        ("weights", "weights", as_is),
+        ("weights_digest", "weightsDigest", as_is),
+        ("tokenizer", "tokenizer", as_is),
+        ("aliases", "aliases", each(as_is)),
+        ("metadata", "metadata", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "name": "text",
+        "state": "text",
+        "project": "text",
+        "created_at": "instant",
+        "created_position": "whole",
+        "updated_at": "instant",
+        "updated_position": "whole",
+        "parameters": "whole",
+        "architecture": "json",
+        "weights": "text",
+        "weights_digest": "text",
+        "tokenizer": "text",
+        "metadata": "json",
+    }
+
+
+@dataclass(frozen=True)
+class Projection(Read):
+    """A view that follows the log."""
+
+    name: str
+    """curves, evals, catalog or lineage."""
+    version: int
+    """Version of its rows: a store of another version is rebuilt."""
+    engine: str
+    """What its rows lie in: sled, fjall or memory."""
+    watermark: int | None
+    """The last position it covers; null where it covers none."""
+    lag: int
+    """Events of the log that it does not cover yet."""
+    state: ProjectionState
+    """What it does now."""
+    rebuild_done: int | None
+    """Events that the store being filled holds; null where none is."""
+    rebuild_total: int | None
+    """Events that the store being filled will hold; null where none is."""
+    stopped_position: int | None
+    """Position of the event that it cannot apply; null where it goes on."""
+    error: str | None
+    """Why it cannot apply that event; null where it goes on."""
+
+    SELECTION: ClassVar[str] = "name version engine watermark lag state rebuildDone rebuildTotal stoppedPosition error"
+    READERS: ClassVar[Readers] = (
+        ("name", "name", as_is),
+        ("version", "version", whole),
+        ("engine", "engine", as_is),
+        ("watermark", "watermark", maybe(whole)),
+        ("lag", "lag", whole),
+        ("state", "state", word),
+        ("rebuild_done", "rebuildDone", maybe(whole)),
+        ("rebuild_total", "rebuildTotal", maybe(whole)),
+        ("stopped_position", "stoppedPosition", maybe(whole)),
+        ("error", "error", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "name": "text",
+        "version": "whole",
+        "engine": "text",
+        "watermark": "whole",
+        "lag": "whole",
+        "state": "text",
+        "rebuild_done": "whole",
+        "rebuild_total": "whole",
+        "stopped_position": "whole",
+        "error": "text",
+    }
+
+
+@dataclass(frozen=True, repr=False)
+class RunFields(Read):
+    """An execution: a processor's job, a training, or both under one id."""
+
+    ref: str
+    """Its name everywhere."""
+    name: str
+    """For people: project/name, a job's name, a document's URI."""
+    state: str
+    """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
+    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
+    superseded (evaluations).
+    """
+    project: str
+    """The project it belongs to."""
+    created_at: datetime
+    """When the ledger first heard of it."""
+    created_position: int
+    """Position of the first event about it."""
+    updated_at: datetime
+    """When the last event about it was recorded."""
+    updated_position: int
+    """Position of the last event about it."""
+    id: str
+    """Its id: a UUID."""
+    kind: str
+    """ingest, dataset, tokenizer, train, evaluate, judge, gate or deploy."""
+    method: str | None
+    """pretrain, sft, …, where it is a training."""
+    attempt: int | None
+    """The latest attempt, from 1."""
+    error: str | None
+    """Why it failed or was cancelled."""
+    config: Any
+    """Its settings: of the training as resolved, else of the job as given."""
+    environment: Any
+    """Library, device, threads and instruction sets of a training."""
+    code: Any
+    """Name, version and digest of the program of a training."""
+    summary: Any
+    """Figures that the job gave at its end."""
+    progress: Any
+    """The latest step with its metrics."""
+    inputs: tuple[str, ...]
+    """What the job's inputs resolved to."""
+    outputs: tuple[str, ...]
+    """What the job made."""
+    metrics: tuple[str, ...]
+    """Names of its metrics."""
+
+    SELECTION: ClassVar[str] = (
+        "ref name state project createdAt createdPosition updatedAt updatedPosition id kind method attempt error "
+        "config environment code summary progress inputs outputs metrics"
+    )
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("name", "name", as_is),
+        ("state", "state", as_is),
+        ("project", "project", as_is),
+        ("created_at", "createdAt", instant),
+        ("created_position", "createdPosition", whole),
+        ("updated_at", "updatedAt", instant),
+        ("updated_position", "updatedPosition", whole),
+        ("id", "id", as_is),
+        ("kind", "kind", as_is),
+        ("method", "method", as_is),
+        ("attempt", "attempt", maybe(whole)),
+        ("error", "error", as_is),
+        ("config", "config", as_is),
+        ("environment", "environment", as_is),
+        ("code", "code", as_is),
+        ("summary", "summary", as_is),
+        ("progress", "progress", as_is),
+        ("inputs", "inputs", each(as_is)),
+        ("outputs", "outputs", each(as_is)),
+        ("metrics", "metrics", each(as_is)),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "name": "text",
+        "state": "text",
+        "project": "text",
+        "created_at": "instant",
+        "created_position": "whole",
+        "updated_at": "instant",
+        "updated_position": "whole",
+        "id": "text",
+        "kind": "text",
+        "method": "text",
+        "attempt": "whole",
+        "error": "text",
+        "config": "json",
+        "environment": "json",
+        "code": "json",
+        "summary": "json",
+        "progress": "json",
+    }
+
+
+@dataclass(frozen=True)
+class Split(Read):
+    """A part of a version."""
+
+    name: str
+    """train, validation, test, …"""
+    rows: int
+    """Number of rows."""
+    digest: str
+    """BLAKE3 of the rows in order."""
+    shards: tuple[str, ...]
+    """The artifacts that hold the rows."""
+
+    SELECTION: ClassVar[str] = "name rows digest shards"
+    READERS: ClassVar[Readers] = (
+        ("name", "name", as_is),
+        ("rows", "rows", whole),
+        ("digest", "digest", as_is),
+        ("shards", "shards", each(as_is)),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "name": "text",
+        "rows": "whole",
+        "digest": "text",
+    }
+
+
+@dataclass(frozen=True)
+class Standing(Read):
+    """A result of a subject on a metric of a task."""
+
+    subject: str
+    """What was measured: a model or a run."""
+    step: int | None
+    """The checkpoint's step, where the subject is a run."""
+    suite: str
+    """The suite that the task belongs to."""
+    task: str
+    """The task."""
+    slice: str
+    """The part of the task's samples: `all`, or a name."""
+    metric: str
+    """The metric."""
+    value: float
+    """What was measured."""
+    n: int
+    """Number of samples it is over."""
+    standard_error: float | None
+    """Standard error of the value, where one is defined."""
+    unit: str | None
+    """Unit, where the value is not a pure number."""
+    higher_is_better: bool
+    """Whether more is better."""
+    evaluation: str
+    """The evaluation that measured it."""
+    dataset: str | None
+    """The dataset that it was measured on."""
+    protocol_digest: str
+    """Results are comparable where this BLAKE3 is equal."""
+    position: int
+    """Position of the event that recorded it."""
+    recorded_at: datetime
+    """When the ledger recorded it: what `asOf` means."""
+    occurred_at: datetime
+    """When it was measured, as its producer says."""
+    superseded: Supersession | None
+    """Set where the evaluation is no longer to be relied on."""
+
+    SELECTION: ClassVar[str] = (
+        "subject step suite task slice metric value n standardError unit higherIsBetter evaluation dataset "
+        "protocolDigest position recordedAt occurredAt superseded { by reason position recordedAt }"
+    )
+    READERS: ClassVar[Readers] = (
+        ("subject", "subject", as_is),
+        ("step", "step", maybe(whole)),
+        ("suite", "suite", as_is),
+        ("task", "task", as_is),
+        ("slice", "slice", as_is),
+        ("metric", "metric", as_is),
+        ("value", "value", real),
+        ("n", "n", whole),
+        ("standard_error", "standardError", maybe(real)),
+        ("unit", "unit", as_is),
+        ("higher_is_better", "higherIsBetter", as_is),
+        ("evaluation", "evaluation", as_is),
+        ("dataset", "dataset", as_is),
+        ("protocol_digest", "protocolDigest", as_is),
+        ("position", "position", whole),
+        ("recorded_at", "recordedAt", instant),
+        ("occurred_at", "occurredAt", instant),
+        ("superseded", "superseded", maybe(thing(lambda: Supersession))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "subject": "text",
+        "step": "whole",
+        "suite": "text",
+        "task": "text",
+        "slice": "text",
+        "metric": "text",
+        "value": "real",
+        "n": "whole",
+        "standard_error": "real",
+        "unit": "text",
+        "higher_is_better": "truth",
+        "evaluation": "text",
+        "dataset": "text",
+        "protocol_digest": "text",
+        "position": "whole",
+        "recorded_at": "instant",
+        "occurred_at": "instant",
+    }
+
+
+@dataclass(frozen=True)
+class Supersession(Read):
+    """That an evaluation is no longer to be relied on."""
+
+    by: str | None
+    """The evaluation that takes its place."""
+    reason: str
+    """Why."""
+    position: int
+    """Position of the event that says so."""
+    recorded_at: datetime
+    """When that was recorded."""
+
+    SELECTION: ClassVar[str] = "by reason position recordedAt"
+    READERS: ClassVar[Readers] = (
+        ("by", "by", as_is),
+        ("reason", "reason", as_is),
+        ("position", "position", whole),
+        ("recorded_at", "recordedAt", instant),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "by": "text",
+        "reason": "text",
+        "position": "whole",
+        "recorded_at": "instant",
+    }
+
+
+@dataclass(frozen=True)
+class Tally(Read):
+    """Verdicts of one judge on one criterion of a subject; superseded judgments are not counted."""
+
+    criterion: str
+    """What was judged upon."""
+    judge_kind: str
+    """human, rule or llm."""
+    judge: str
+    """Name and version of the judge."""
+    passed: int
+    """Verdicts in favour."""
+    failed: int
+    """Verdicts against."""
+    unscored: int
+    """Where the judge could give no verdict."""
+    pass_rate: float | None
+    """Passed among those with a verdict; null where there is none."""
+
+    SELECTION: ClassVar[str] = "criterion judgeKind judge passed failed unscored passRate"
+    READERS: ClassVar[Readers] = (
+        ("criterion", "criterion", as_is),
+        ("judge_kind", "judgeKind", as_is),
+        ("judge", "judge", as_is),
+        ("passed", "passed", whole),
+        ("failed", "failed", whole),
+        ("unscored", "unscored", whole),
+        ("pass_rate", "passRate", maybe(real)),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "criterion": "text",
+        "judge_kind": "text",
+        "judge": "text",
+        "passed": "whole",
+        "failed": "whole",
+        "unscored": "whole",
+        "pass_rate": "real",
+    }
+
+
+@dataclass(frozen=True)
+class Task(Read):
+    """A metric of a task that results exist for."""
+
+    suite: str
+    """The suite."""
+    task: str
+    """The task: what `leaderboard` takes."""
+    metric: str
+    """The metric: what `leaderboard` takes."""
+    slice: str
+    """`all`, or the name of a part."""
+    higher_is_better: bool
+    """Whether more is better."""
+    unit: str | None
+    """Unit, where values are not pure numbers."""
+    results: int
+    """Results recorded, superseded ones among them."""
+
+    SELECTION: ClassVar[str] = "suite task metric slice higherIsBetter unit results"
+    READERS: ClassVar[Readers] = (
+        ("suite", "suite", as_is),
+        ("task", "task", as_is),
+        ("metric", "metric", as_is),
+        ("slice", "slice", as_is),
+        ("higher_is_better", "higherIsBetter", as_is),
+        ("unit", "unit", as_is),
+        ("results", "results", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "suite": "text",
+        "task": "text",
+        "metric": "text",
+        "slice": "text",
+        "higher_is_better": "truth",
+        "unit": "text",
+        "results": "whole",
+    }
+
+
+ARGUMENTS: dict[str, dict[str, str]] = {
+    "coverage": {
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "log": {},
+    "projections": {},
+    "event": {
+        "position": "Position!",
+    },
+    "events": {
+        "first": "Int",
+        "after": "String",
+        "last": "Int",
+        "before": "String",
+        "types": "[String!]",
+        "stream": "String",
+        "project": "String",
+    },
+    "run": {
+        "id": "String!",
+        "atLeast": "Position",
+    },
+    "runs": {
+        "first": "Int",
+        "after": "String",
+        "newestFirst": "Boolean!",
+        "kind": "String",
+        "state": "String",
+        "project": "String",
+        "atLeast": "Position",
+    },
+    "dataset": {
+        "ref": "String!",
+        "atLeast": "Position",
+    },
+    "datasets": {
+        "first": "Int",
+        "after": "String",
+        "newestFirst": "Boolean!",
+        "state": "String",
+        "project": "String",
+        "atLeast": "Position",
+    },
+    "model": {
+        "ref": "String!",
+        "atLeast": "Position",
+    },
+    "models": {
+        "first": "Int",
+        "after": "String",
+        "newestFirst": "Boolean!",
+        "project": "String",
+        "atLeast": "Position",
+    },
+    "deployment": {
+        "name": "String!",
+        "atLeast": "Position",
+    },
+    "deployments": {
+        "first": "Int",
+        "after": "String",
+        "newestFirst": "Boolean!",
+        "state": "String",
+        "atLeast": "Position",
+    },
+    "document": {
+        "ref": "String!",
+        "atLeast": "Position",
+    },
+    "evaluation": {
+        "ref": "String!",
+        "atLeast": "Position",
+    },
+    "evaluations": {
+        "first": "Int",
+        "after": "String",
+        "newestFirst": "Boolean!",
+        "state": "String",
+        "project": "String",
+        "atLeast": "Position",
+    },
+    "lineage": {
+        "of": "Ref!",
+        "direction": "Direction!",
+        "depth": "Int",
+        "limit": "Int",
+        "fanOut": "Int",
+        "atLeast": "Position",
+    },
+    "curves": {
+        "runs": "[String!]!",
+        "metrics": "[String!]!",
+        "x": "Axis!",
+        "points": "Int",
+        "atLeast": "Position",
+    },
+    "leaderboard": {
+        "task": "String!",
+        "metric": "String!",
+        "asOf": "Timestamp",
+        "atLeast": "Position",
+    },
+    "tasks": {
+        "atLeast": "Position",
+    },
+    "Dataset.lineage": {
+        "direction": "Direction!",
+        "depth": "Int",
+        "limit": "Int",
+        "fanOut": "Int",
+    },
+    "Dataset.documents": {
+        "first": "Int",
+        "after": "String",
+    },
+    "Deployment.lineage": {
+        "direction": "Direction!",
+        "depth": "Int",
+        "limit": "Int",
+        "fanOut": "Int",
+    },
+    "Document.lineage": {
+        "direction": "Direction!",
+        "depth": "Int",
+        "limit": "Int",
+        "fanOut": "Int",
+    },
+    "Evaluation.lineage": {
+        "direction": "Direction!",
+        "depth": "Int",
+        "limit": "Int",
+        "fanOut": "Int",
+    },
+    "Model.lineage": {
+        "direction": "Direction!",
+        "depth": "Int",
+        "limit": "Int",
+        "fanOut": "Int",
+    },
+    "Run.lineage": {
+        "direction": "Direction!",
+        "depth": "Int",
+        "limit": "Int",
+        "fanOut": "Int",
+    },
+    "Run.curves": {
+        "metrics": "[String!]!",
+        "x": "Axis!",
+        "points": "Int",
+    },
+}
+"""The GraphQL type of each argument that a question takes."""

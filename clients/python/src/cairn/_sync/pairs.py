@@ -1,0 +1,142 @@
+# Generated from ../_async/pairs.py by scripts/generate.py: do not edit.
+"""Pairs of runs of which one went on from the other, by what is recorded and never by names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from .._ask import Asked
+from .._listing import Listing, at_most
+from .._read import ColumnTypes
+from ..frames import Frame, FrameKind, frame
+from ..pairing import Pair
+from ..plots import draw
+from .runs import Runs
+from .things import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .client import Client
+
+# Runs whose parents are asked for in one request.
+PARENTS = 50
+# Parents of parents that are gone through: a recorded line of runs is never this long, a wrong one might have no end.
+GENERATIONS_MAX = 100
+
+
+class Pairs(Listing[Pair[Run]]):
+    """Pairs of an earlier run and a later one that descends from it, by recorded parents alone."""
+
+    def __init__(self, client: Client, earlier: Runs, later: Runs, most: int | None = None) -> None:
+        """Clients make these: `client.pairs("pretrain", "sft")`."""
+        self._client = client
+        self._earlier = earlier
+        self._later = later
+        self._most = most
+
+    def limit(self, most: int) -> Pairs:
+        """The first so many of them."""
+        most = at_most(most)
+        return Pairs(self._client, self._earlier, self._later, most if self._most is None else min(most, self._most))
+
+    def __iter__(self) -> Iterator[Pair[Run]]:
+        found = self.all()
+        for pair in found[: self._most]:
+            yield pair
+
+    def count(self) -> int:
+        """How many there are."""
+        return len((self.all())[: self._most])
+
+    def all(self) -> list[Pair[Run]]:
+        """All of them, in the order of the later runs: each with its nearest ancestor among the earlier ones."""
+        wanted = {run.ref: run for run in self._earlier}
+        later = self._later.all()
+        self.coverage = self._later.coverage
+        known: dict[str, Run | None] = {}
+        lines: dict[str, list[Run]] = {run.ref: [run] for run in later}
+        open_lines = dict(lines)
+        for _ in range(GENERATIONS_MAX):
+            self._fetch([line[-1] for line in open_lines.values()], known)
+            for start, line in list(open_lines.items()):
+                parent = known[line[-1].ref]
+                if parent is None or any(parent.ref == run.ref for run in line):
+                    del open_lines[start]
+                    continue
+                line.append(parent)
+                if parent.ref in wanted:
+                    del open_lines[start]
+            if not open_lines:
+                break
+        found = []
+        for run in later:
+            line = lines[run.ref]
+            if len(line) > 1 and line[-1].ref in wanted:
+                found.append(Pair(line[-1], run, tuple(reversed(line[1:-1]))))
+        return found
+
+    def _fetch(self, runs: list[Run], known: dict[str, Run | None]) -> None:
+        """Fills in the parents of runs."""
+        missing = [run for run in runs if run.ref not in known]
+        for begin in range(0, len(missing), PARENTS):
+            batch, asked = missing[begin : begin + PARENTS], Asked()
+            for number, run in enumerate(batch):
+                asked.field("run", f"parent {{ {Run.SELECTION} }}", {"id": run.id}, alias=f"r{number}")
+            answer = self._client.ask(asked.question())
+            for number, run in enumerate(batch):
+                parent = (answer.data[f"r{number}"] or {}).get("parent")
+                known[run.ref] = None if parent is None else Run.of(self._client, parent)
+
+    def frame(self, to: FrameKind | None = None) -> Frame:
+        """A row for each pair: names, refs and methods of both, and the number of runs between them."""
+        rows = [row(pair) for pair in (self.all())[: self._most]]
+        columns = {name: [row[name] for row in rows] for name in TYPES}
+        return frame(columns, TYPES, self._client.frames(to), self.coverage)
+
+    def runs(self) -> list[Run]:
+        """Every run of every pair once, those between them too, the earlier before the later."""
+        found: dict[str, Run] = {}
+        for pair in (self.all())[: self._most]:
+            found.update({run.ref: run for run in (pair.earlier, *pair.between, pair.later)})
+        return list(found.values())
+
+    def curves(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Frame:
+        """Curves of all their runs on one axis, which goes on from a parent to its descendants; see `Runs.curves`."""
+        return self._client.curves_of(self.runs(), metrics, x=x, **options)
+
+    def plot(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Axes:
+        """Draws them on one axis; see `Runs.plot`."""
+        style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
+        return draw(self.curves(*metrics, x=x, to="columns", **options), x=x, **style)
+
+    def _row(self, item: Pair[Run]) -> dict[str, object]:
+        return row(item)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._earlier!r} and {self._later!r}>"
+
+
+TYPES: ColumnTypes = {
+    "earlier": "text",
+    "later": "text",
+    "earlier_name": "text",
+    "later_name": "text",
+    "earlier_method": "text",
+    "later_method": "text",
+    "between": "whole",
+}
+
+
+def row(pair: Pair[Run]) -> dict[str, Any]:
+    """A pair as a row of a table."""
+    return {
+        "earlier": pair.earlier.ref,
+        "later": pair.later.ref,
+        "earlier_name": pair.earlier.name,
+        "later_name": pair.later.name,
+        "earlier_method": pair.earlier.method,
+        "later_method": pair.later.method,
+        "between": len(pair.between),
+    }

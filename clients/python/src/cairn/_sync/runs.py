@@ -1,0 +1,70 @@
+# Generated from ../_async/runs.py by scripts/generate.py: do not edit.
+"""Runs as a list, and what can be asked of all of them at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .._schema import Checkpoint
+from ..errors import InvalidArgument
+from ..frames import Frame, FrameKind, frame
+from ..plots import draw
+from .selection import Selection
+from .things import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+R = TypeVar("R", bound="Runs")
+
+# Runs whose parts are asked for in one page.
+PART = 50
+
+
+class Runs(Selection[Run]):
+    """Runs that meet a filter. Nothing is asked before it is used; each use asks anew."""
+
+    _steps: tuple[int | None, int | None] = (None, None)
+
+    def steps(self: R, first: int | None = None, last: int | None = None) -> R:
+        """The same runs, of which curves, checkpoints and results are kept to these steps, both included."""
+        if first is not None and last is not None and first > last:
+            raise InvalidArgument(f"steps from {first} down to {last}; give the lower one first")
+        return self._but(_steps=(first, last))
+
+    def _takes(self, step: int | None) -> bool:
+        first, last = self._steps
+        return step is not None and (first is None or step >= first) and (last is None or step <= last)
+
+    def curves(self, *metrics: str, x: str = "step", points: int | None = 500, to: FrameKind | None = None) -> Frame:
+        """Curves of these runs as one frame: run, name, metric, x, value, step, tokens, time and attempt.
+
+        `x` is what the column `x` holds: step, tokens, or time in seconds since the Unix epoch. Each curve has at most
+        `points` points, among them every least and greatest value, so that no spike is lost.
+        """
+        return self._client.curves_of(self.all(), metrics, x=x, points=points, to=to)
+
+    def plot(self, *metrics: str, x: str = "step", **options: Any) -> Axes:
+        """Draws curves of these runs by matplotlib, a line for each run and metric, and gives back the axes.
+
+        Options are those of `curves` (points, …) and of `cairn.plots.draw` (by, ax, log_x, log_y).
+        """
+        style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
+        return draw(self.curves(*metrics, x=x, to="columns", **options), x=x, **style)
+
+    def checkpoints(self, to: FrameKind | None = None) -> Frame:
+        """The checkpoints of these runs that count: run, name, and a column for each of their fields."""
+        return self._parts("checkpoints", Checkpoint, to)
+
+    def _parts(self, field: str, kind: type[Checkpoint], to: FrameKind | None) -> Frame:
+        columns: dict[str, list[Any]] = {name: [] for name in ("run", "name", *kind.TYPES)}
+        for page in self._pages(f"ref name {field} {{ {kind.SELECTION} }}", PART):
+            for node in page:
+                for part in map(kind.read, node[field]):
+                    if self._steps == (None, None) or self._takes(part.step):
+                        columns["run"].append(node["ref"])
+                        columns["name"].append(node["name"])
+                        for name in kind.TYPES:
+                            columns[name].append(getattr(part, name))
+        types = {"run": "text", "name": "text", **kind.TYPES}
+        return frame(columns, types, self._client.frames(to), self.coverage)

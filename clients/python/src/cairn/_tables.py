@@ -1,0 +1,115 @@
+"""Tables made of typed answers: one place that says which columns there are and what each holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ._read import ColumnType, ColumnTypes, Read, as_is, instant, real, whole
+from .errors import InvalidArgument
+from .frames import Coverage, Frame, frame
+
+CURVE_TYPES: ColumnTypes = {
+    "run": "text",
+    "name": "text",
+    "metric": "text",
+    "x": "real",
+    "value": "real",
+    "step": "whole",
+    "tokens": "whole",
+    "time": "instant",
+    "attempt": "whole",
+}
+LABELS = {
+    "step": "optimizer steps",
+    "tokens": "tokens",
+    "time": "time (UTC)",
+    "lineage_steps": "optimizer steps along the lineage",
+    "lineage_tokens": "tokens along the lineage",
+}
+"""What each axis is called under a drawing."""
+_POINT_READERS = {"text": as_is, "real": real, "whole": whole, "instant": instant}
+
+
+def of_read(items: Sequence[Read], kind: type[Read], to: str | None, coverage: Coverage | None) -> Frame:
+    """A row for each item, a column for each of its plain fields."""
+    columns = {name: [getattr(item, name) for item in items] for name in kind.TYPES}
+    return frame(columns, kind.TYPES, to, coverage)
+
+
+def of_things(
+    things: Sequence[Any],
+    kind: type[Read],
+    paths: Sequence[str] | None,
+    to: str | None,
+    coverage: Coverage | None,
+) -> Frame:
+    """A row for each thing, a column for each path; without paths all plain fields but the nested ones."""
+    if paths is None:
+        paths = [name for name, type_ in kind.TYPES.items() if type_ != "json"]
+    fields = {name for name, _, _ in kind.READERS}
+    columns, types = {}, {}
+    for path in paths:
+        head, _, rest = path.partition(".")
+        if head not in fields:
+            known = ", ".join(sorted(fields))
+            raise InvalidArgument(
+                f"there is no column `{path}`; there are {known}, and paths into them such as config.lr"
+            )
+        columns[path] = [dig(getattr(thing, head), rest) for thing in things]
+        types[path] = kind.TYPES.get(path) or guessed(columns[path])
+    return frame(columns, types, to, coverage)
+
+
+def dig(value: Any, path: str) -> Any:
+    """What lies at a path in nested settings; a key that holds dots itself is found too. None where nothing does."""
+    if not path:
+        return value
+    if isinstance(value, Mapping):
+        if path in value:
+            return value[path]
+        at = path.find(".")
+        while at >= 0:
+            if path[:at] in value:
+                found = dig(value[path[:at]], path[at + 1 :])
+                if found is not None:
+                    return found
+            at = path.find(".", at + 1)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        head, _, rest = path.partition(".")
+        if head.isdigit() and int(head) < len(value):
+            return dig(value[int(head)], rest)
+    return None
+
+
+def guessed(values: Iterable[Any]) -> ColumnType:
+    """The type of a column of settings: that of its values where they have one, else JSON."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds or kinds == {str}:
+        return "text"
+    if kinds == {bool}:
+        return "truth"
+    if kinds == {int}:
+        return "whole"
+    return "real" if kinds <= {int, float} else "json"
+
+
+class CurveTable:
+    """Gathers the points of curves into one long table."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {name: [] for name in CURVE_TYPES}
+
+    def add(self, curve: Mapping[str, Any], name: str | None) -> None:
+        """The points of one curve."""
+        points = curve["points"]
+        count = len(points)
+        for column, value in (("run", curve["run"]), ("name", name), ("metric", curve["metric"])):
+            self.columns[column] += [value] * count
+        for column in ("x", "value", "step", "tokens", "time", "attempt"):
+            reader = _POINT_READERS[CURVE_TYPES[column]]
+            self.columns[column] += [reader(point.get(column)) for point in points]
+
+    def frame(self, to: str | None, coverage: Coverage | None) -> Frame:
+        """The table so far."""
+        return frame(self.columns, CURVE_TYPES, to, coverage)

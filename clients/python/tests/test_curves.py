@@ -1,0 +1,104 @@
+"""Curves: every point where it belongs, no spike lost, in any kind of frame."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import cairn
+import seed as s
+from cairn.errors import InvalidArgument
+from cairn.frames import FrameKind, to_rows
+
+
+def test_a_curve_is_what_was_logged(client: cairn.Client) -> None:
+    table = client.run(s.BASE).curves("loss", x="tokens", to="columns")
+    assert isinstance(table, cairn.Columns)
+    assert table["step"] == list(range(1, 41))
+    assert table["x"] == [1024.0 * step for step in range(1, 41)]
+    assert table["tokens"] == [1024 * step for step in range(1, 41)]
+    for step, value in zip(table["step"], table["value"]):
+        wanted = float(s.base_loss(step))
+        assert value == wanted or (math.isnan(value) and math.isnan(wanted))
+    assert set(table["metric"]) == {"loss"}
+    assert set(table["name"]) == {"base"}
+    assert table["time"][0] < table["time"][1]
+    assert table.coverage is not None
+
+
+def test_no_spike_is_lost_in_fewer_points(client: cairn.Client) -> None:
+    table = client.run(s.BASE).curves("loss", points=8, to="columns")
+    assert len(table["value"]) < 40
+    assert 99.0 in table["value"]
+    assert any(math.isnan(value) for value in table["value"])
+
+
+def test_several_metrics_of_several_runs_are_one_frame(client: cairn.Client) -> None:
+    rows = to_rows(client.runs().curves("loss", "grad_norm", to="columns"))
+    of_base = [row for row in rows if row["run"] == s.BASE]
+    assert {row["metric"] for row in of_base} == {"loss", "grad_norm"}
+    assert {row["run"] for row in rows} == {s.BASE, s.TUNED, s.PREFERRED, *s.SEEDS}
+
+
+def test_what_is_not_there_gives_an_empty_typed_frame(client: cairn.Client) -> None:
+    table = client.run(s.BASE).curves("no such metric", to="columns")
+    assert table.height == 0
+    assert list(table) == ["run", "name", "metric", "x", "value", "step", "tokens", "time", "attempt"]
+    with pytest.raises(InvalidArgument, match="name at least one"):
+        client.runs().curves()
+    with pytest.raises(InvalidArgument, match="one of step, "):
+        client.run(s.BASE).curves("loss", x="epochs")
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_frames_of_every_kind_hold_the_same(client: cairn.Client, kind: FrameKind) -> None:
+    pytest.importorskip("pyarrow" if kind == "arrow" else kind)
+    run = client.run(s.BASE)
+    made = run.curves("loss", to=kind)
+    plain = run.curves("loss", to="columns")
+    for row, wanted in zip(to_rows(made), plain.rows()):
+        assert row["step"] == wanted["step"]
+        assert row["time"] == wanted["time"]
+        assert row["value"] == wanted["value"] or math.isnan(wanted["value"])
+    empty = run.curves("no such metric", to=kind)
+    assert len(empty) == 0
+    assert list(getattr(empty, "column_names", None) or empty.columns) == list(plain)
+
+
+def test_checkpoints_are_kept_to_the_steps_asked_for(client: cairn.Client) -> None:
+    runs = client.runs()
+    assert to_rows(runs.checkpoints(to="columns"))[0]["step"] == 20
+    later = to_rows(runs.steps(21, None).checkpoints(to="columns"))
+    assert [row["step"] for row in later] == [40]
+    assert later[0]["run"] == f"run:{s.BASE}"
+    with pytest.raises(InvalidArgument, match="lower one first"):
+        runs.steps(5, 2)
+
+
+def test_curves_are_drawn(client: cairn.Client) -> None:
+    pytest.importorskip("matplotlib")
+    runs = client.runs()
+    axes = runs.plot("loss", x="tokens", log_x=True)
+    legend = axes.get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert {"base", "tuned", "code-150M-1"} <= set(labels)
+    assert len(axes.get_lines()) == len(labels)
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_xscale()) == ("tokens", "loss", "log")
+    before = len(axes.get_lines())
+    again = client.run(s.BASE).plot("grad_norm", ax=axes, x="time")
+    assert again is axes
+    assert len(axes.get_lines()) == before + 1
+    with pytest.raises(InvalidArgument, match="the frame has the columns"):
+        runs.plot("loss", by="colour")
+
+
+def test_drawing_without_matplotlib_says_what_to_install(client: cairn.Client) -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        with pytest.raises(cairn.errors.MissingDependency, match=r"cairn\[plot\]"):
+            client.run(s.BASE).plot("loss")
+    else:
+        pytest.skip("matplotlib is installed")
