@@ -40,6 +40,12 @@ pub enum Error {
     UnknownProjection { given: String, known: Vec<&'static str> },
     #[error("the cursor `{given}` does not belong to this query; use the `next` of a page of the same query")]
     Cursor { given: String },
+    /// What nothing is known of, and what there is instead.
+    #[error("{what}: {why}")]
+    Unknown { what: String, why: String },
+    /// A question that cannot be answered as it was put.
+    #[error("{what}: {why}")]
+    Question { what: String, why: String },
     #[error("`{given}` is not a kind of entity; the kinds are {}", known.join(", "))]
     UnknownKind { given: String, known: Vec<&'static str> },
     #[error("`{given}` is not a commit; a commit or digest, or its beginning, is {chars_min} to 64 hexadecimal digits")]
@@ -87,6 +93,9 @@ impl Error {
                 | Kind::Other
         );
         !of_the_files
+    }
+    pub(crate) fn question(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Error::Question { what: what.into(), why: why.into() }
     }
     pub(crate) fn row(table: &'static str, why: impl ToString) -> Self {
         Error::Row { table, why: why.to_string() }

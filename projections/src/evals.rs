@@ -1,17 +1,29 @@
 //! Store `evals`: results by task, metric, subject and time; and the judgments and gates that rest on them.
 
 mod apply;
+mod board;
+mod columns;
+mod cursor;
+mod filter;
+mod matrix;
+#[cfg(test)]
+mod model;
 mod query;
 mod rows;
 #[cfg(test)]
 mod tests;
+
+pub use board::{Best, Board, BoardPage, Ranked};
+pub use filter::{At, Filter};
+pub use matrix::{Cell, Column, Grid, GridRow, Matrix};
+pub use query::Place;
 
 use crate::projection::{Live, Projection};
 use cairn_schemas::events::judgment::{GateCheck, GateOutcome};
 use cairn_schemas::{Blake3, Position, Ref, RunId, Timestamp};
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection::new("evals", 1, apply::apply);
+pub(crate) static PROJECTION: Projection = Projection::new("evals", 2, apply::apply).viewed(columns::load);
 
 /// One result of one subject.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -38,6 +50,8 @@ pub struct Standing {
     /// Results are comparable where this is equal.
     pub protocol_digest: Blake3,
     pub position: Position,
+    /// Number of the metric in its evaluation, from 0.
+    pub ordinal: u32,
     pub recorded_at: Timestamp,
     pub occurred_at: Timestamp,
     /// Set where the evaluation is no longer to be relied on.
