@@ -1,4 +1,10 @@
-//! Paired comparisons of two systems on the same samples: McNemar's exact test, the sign test, the paired bootstrap.
+//! Paired comparisons of two systems on the same samples: McNemar's exact test, the sign test, the permutation test, the
+//! paired bootstrap; and Holm's correction where several are compared.
+
+/// Differences other than 0 up to which the permutation test counts every assignment of signs.
+const EXACT_MAX: usize = 16;
+/// Sums of differences that are equal but for rounding, as a part of the sum of their sizes.
+const ROUNDING: f64 = 1e-12;
 
 /// A paired comparison's outcome for outcomes that are right or wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +57,66 @@ fn two_sided_half(a: u64, b: u64) -> f64 {
         term += ((n - k) as f64).ln() - ((k + 1) as f64).ln();
     }
     (2.0 * tail).min(1.0)
+}
+
+/// The outcome of a permutation test.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PermutationTest {
+    /// Two-sided.
+    pub p_value: f64,
+    /// Whether every assignment was counted, not a draw of them.
+    pub is_exact: bool,
+}
+
+/// The paired permutation test of the mean difference (Fisher 1935): under the hypothesis of no difference each sample's
+/// difference is as likely to have the other sign. Exact where at most 16 differences are not 0; else over `resamples`
+/// seeded draws, p = (1 + as extreme) / (1 + draws), which is never 0 (Phipson and Smyth 2010). `None` where there are no
+/// pairs, or a score is not finite.
+pub fn permutation_test(pairs: &[(f64, f64)], resamples: u32, seed: u64) -> Option<PermutationTest> {
+    if pairs.is_empty() || pairs.iter().any(|(first, second)| !first.is_finite() || !second.is_finite()) {
+        return None;
+    }
+    let differences: Vec<f64> = pairs.iter().map(|(first, second)| second - first).filter(|d| *d != 0.0).collect();
+    let size: f64 = differences.iter().map(|d| d.abs()).sum();
+    let least = differences.iter().sum::<f64>().abs() - ROUNDING * size;
+    if differences.len() <= EXACT_MAX {
+        let as_extreme = extreme(&differences, 0.0, least);
+        return Some(PermutationTest {
+            p_value: as_extreme as f64 / (1u64 << differences.len()) as f64,
+            is_exact: true,
+        });
+    }
+    let as_extreme = (0..resamples).filter(|resample| {
+        let mut rng = CounterRng::new(seed, u64::from(*resample));
+        let part = |part: &[f64]| {
+            let signs = rng.next();
+            part.iter().enumerate().map(|(bit, d)| if signs >> bit & 1 == 1 { *d } else { -d }).sum::<f64>()
+        };
+        differences.chunks(64).map(part).sum::<f64>().abs() >= least
+    });
+    let p_value = (1 + as_extreme.count()) as f64 / (1 + u64::from(resamples)) as f64;
+    Some(PermutationTest { p_value, is_exact: false })
+}
+
+/// Assignments of signs to `rest` whose sum, on top of `sum`, is at least as far from 0 as `least`.
+fn extreme(rest: &[f64], sum: f64, least: f64) -> u64 {
+    match rest.split_first() {
+        None => u64::from(sum.abs() >= least),
+        Some((first, rest)) => extreme(rest, sum + first, least) + extreme(rest, sum - first, least),
+    }
+}
+
+/// Holm's step-down correction (Holm 1979): p-values that hold together, in the order given. Calling those below a level
+/// significant is wrong about any of them with at most that probability.
+pub fn holm(p_values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p_values.len()).collect();
+    order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
+    let (mut adjusted, mut least) = (vec![0.0; p_values.len()], 0.0_f64);
+    for (smaller, index) in order.into_iter().enumerate() {
+        least = least.max((p_values[index] * (p_values.len() - smaller) as f64).min(1.0));
+        adjusted[index] = least;
+    }
+    adjusted
 }
 
 /// The difference of two systems' means and an interval around it.
@@ -141,6 +207,83 @@ mod tests {
 
     fn close(a: f64, b: f64, tolerance: f64) {
         assert!((a - b).abs() <= tolerance, "{a} is not within {tolerance} of {b}");
+    }
+
+    fn golden() -> serde_json::Value {
+        serde_json::from_str(include_str!("../../tests/data/compare_golden.json")).unwrap()
+    }
+
+    fn numbers(value: &serde_json::Value) -> Vec<f64> {
+        value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    }
+
+    fn pairs_of(case: &serde_json::Value) -> Vec<(f64, f64)> {
+        numbers(&case["first"]).into_iter().zip(numbers(&case["second"])).collect()
+    }
+
+    /// Relative where large, absolute near 0.
+    fn agrees(found: f64, case: &serde_json::Value, name: &str, tolerance: f64) {
+        let expected = case[name].as_f64().unwrap();
+        close(found, expected, tolerance * expected.abs().max(1e-3));
+    }
+
+    #[test]
+    fn exact_tests_agree_with_scipy_and_statsmodels() {
+        let golden = golden();
+        for case in golden["mcnemar"].as_array().unwrap() {
+            let count = |name: &str| case[name].as_u64().unwrap() as usize;
+            let mut pairs = vec![(true, false); count("only_first")];
+            pairs.extend(vec![(false, true); count("only_second")]);
+            pairs.extend(vec![(true, true); count("both")]);
+            let found = mcnemar(&pairs);
+            assert_eq!(
+                (found.only_first, found.only_second),
+                (count("only_first") as u64, count("only_second") as u64)
+            );
+            close(found.p_value / case["p_value"].as_f64().unwrap(), 1.0, 1e-9);
+            let scores: Vec<(f64, f64)> =
+                pairs.iter().map(|(a, b)| (f64::from(u8::from(*a)), f64::from(u8::from(*b)))).collect();
+            let signs = sign_test(&scores);
+            close(signs.p_value / case["sign_p_value"].as_f64().unwrap(), 1.0, 1e-9);
+        }
+        for case in golden["holm"].as_array().unwrap() {
+            for (found, expected) in holm(&numbers(&case["p_values"])).into_iter().zip(numbers(&case["adjusted"])) {
+                close(found, expected, 1e-14);
+            }
+        }
+        for case in golden["permutation_exact"].as_array().unwrap() {
+            let found = permutation_test(&pairs_of(case), 10, 1).unwrap();
+            assert!(found.is_exact);
+            agrees(found.p_value, case, "p_value", 1e-12);
+        }
+    }
+
+    /// Both sides are draws here; the tolerance is several times what the draws differ by.
+    #[test]
+    fn drawn_tests_agree_with_scipy() {
+        let golden = golden();
+        for case in golden["drawn"].as_array().unwrap() {
+            let pairs = pairs_of(case);
+            let found = paired_bootstrap(&pairs, 40_000, 0.95, 5).unwrap();
+            agrees(found.difference, case, "difference", 1e-12);
+            agrees(found.standard_error.unwrap(), case, "standard_error", 1e-12);
+            let error = found.standard_error.unwrap();
+            close(found.low, case["low"].as_f64().unwrap(), 0.06 * error);
+            close(found.high, case["high"].as_f64().unwrap(), 0.06 * error);
+            let test = permutation_test(&pairs, 40_000, 5).unwrap();
+            assert!(!test.is_exact);
+            let expected = case["p_value"].as_f64().unwrap();
+            close(test.p_value, expected, 6.0 * (expected / 40_000.0).sqrt() + 1e-4);
+            assert_eq!(permutation_test(&pairs, 40_000, 5), Some(test), "the same seed gives the same bits");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_permuted_is_not() {
+        assert_eq!(permutation_test(&[], 100, 0), None);
+        assert_eq!(permutation_test(&[(0.0, f64::NAN)], 100, 0), None);
+        assert_eq!(permutation_test(&[(1.0, 1.0)], 100, 0), Some(PermutationTest { p_value: 1.0, is_exact: true }));
+        assert_eq!(holm(&[]), [0.0; 0]);
     }
 
     /// The p-values are rationals, summed exactly in Python: `2 * sum(comb(n, k) for k in range(m + 1)) / 2**n`.

@@ -129,6 +129,25 @@ mod tests {
     }
 
     #[test]
+    fn estimates_agree_with_scipy_and_statsmodels() {
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/data/compare_golden.json")).unwrap();
+        let real = |case: &serde_json::Value, name: &str| case[name].as_f64().unwrap();
+        for case in golden["wilson"].as_array().unwrap() {
+            let (successes, n) = (case["successes"].as_u64().unwrap(), case["n"].as_u64().unwrap());
+            let (low, high) = wilson_interval(successes, n, real(case, "z")).unwrap();
+            close(low, real(case, "low"), 1e-12);
+            close(high, real(case, "high"), 1e-12);
+        }
+        for case in golden["mean"].as_array().unwrap() {
+            let values: Vec<f64> = case["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+            let found = mean(&values).unwrap();
+            close(found.value, real(case, "mean"), 1e-12);
+            close(found.standard_error.unwrap(), real(case, "standard_error"), 1e-12);
+        }
+    }
+
+    #[test]
     fn proportions_agree_with_known_values() {
         close(proportion_standard_error(3, 12).unwrap(), 0.125, 1e-15);
         assert_eq!((proportion_standard_error(1, 0), proportion_standard_error(2, 1)), (None, None));

@@ -2,14 +2,14 @@
 
 use super::evidence::Evidence;
 use super::{Inputs, insufficient, with_missing};
-use crate::jobs::evaluate::{Sample, read_samples};
+use crate::comparison::differences;
+use crate::comparison::samples::{Scores, aligned, of_evaluation};
 use crate::metrics::compare::{mcnemar, paired_bootstrap};
 use crate::pipeline::{CompareSpec, Test};
 use crate::{Context, Error};
 use cairn_schemas::Real;
 use cairn_schemas::events::evaluation::EvaluationCompleted;
 use cairn_schemas::events::judgment::{GateCheck, GateOutcome};
-use std::collections::BTreeMap;
 
 /// Resamples of the bootstrap, and the seed that makes them the same on every evaluation of the gate.
 const RESAMPLES: u32 = 10_000;
@@ -42,12 +42,15 @@ pub(super) fn compared(
     if let Err(why) = comparable(ours, theirs) {
         return lacking(why);
     }
-    let (Some(our_samples), Some(their_samples)) = (&ours.samples, &theirs.samples) else {
-        return lacking("an evaluation kept no samples, so nothing can be paired".to_owned());
-    };
     let sign = if measure.higher_is_better { 1.0 } else { -1.0 };
-    let (first, second) = (read_samples(ctx, their_samples)?, read_samples(ctx, our_samples)?);
-    match pairs(&spec.metric.name, &first, &second, sign) {
+    let mut scores = Vec::with_capacity(2);
+    for evaluation in [theirs, ours] {
+        match of_evaluation(ctx, evaluation, &spec.metric.name, None)? {
+            Ok(found) => scores.push(found),
+            Err(why) => return lacking(why),
+        }
+    }
+    match pairs(&scores, sign) {
         Err(why) => lacking(why),
         Ok(pairs) => Ok(decide(spec, condition, &pairs)),
     }
@@ -61,45 +64,21 @@ fn condition(spec: &CompareSpec) -> String {
     format!("{} better than baseline by {} ({test}, confidence {})", spec.metric, spec.better_by, spec.confidence)
 }
 
-/// Of one protocol, or where they part.
+/// Measured alike, or where they part.
 fn comparable(ours: &EvaluationCompleted, theirs: &EvaluationCompleted) -> Result<(), String> {
-    if ours.protocol_digest == theirs.protocol_digest {
+    let differing = differences(&[ours.clone(), theirs.clone()]);
+    if differing.is_empty() {
         return Ok(());
     }
-    let (one, other) = (ours.protocol.to_value(), theirs.protocol.to_value());
-    let empty = serde_json::Map::new();
-    let (one, other) = (one.as_object().unwrap_or(&empty), other.as_object().unwrap_or(&empty));
-    let mut differing: Vec<&str> = one
-        .keys()
-        .chain(other.keys())
-        .filter(|key| *key != "rows" && one.get(*key) != other.get(*key))
-        .map(String::as_str)
-        .collect();
-    differing.sort_unstable();
-    differing.dedup();
-    Err(format!(
-        "the two were measured by unlike protocols ({} and {}); they differ in {}",
-        ours.protocol_digest,
-        theirs.protocol_digest,
-        differing.join(", ")
-    ))
+    let fields: Vec<String> = differing.iter().map(ToString::to_string).collect();
+    Err(format!("the two were measured by unlike protocols; they differ in {}", fields.join("; ")))
 }
 
 /// Every sample's two scores, in the order of their ids.
-fn pairs(metric: &str, first: &[Sample], second: &[Sample], sign: f64) -> Result<Vec<Pair>, String> {
-    let scores = |samples: &[Sample]| -> Result<BTreeMap<String, f64>, String> {
-        let score = |sample: &Sample| match sample.scores.get(metric) {
-            Some(score) if score.is_finite() => Ok((sample.sample.clone(), sign * score)),
-            Some(score) => Err(format!("sample `{}` scores {score} in `{metric}`", sample.sample)),
-            None => Err(format!("samples hold no `{metric}`; it cannot be paired")),
-        };
-        samples.iter().map(score).collect()
-    };
-    let (first, second) = (scores(first)?, scores(second)?);
-    if first.is_empty() || !first.keys().eq(second.keys()) {
-        return Err(format!("the samples are not the same: {} and {}", second.len(), first.len()));
-    }
-    Ok(first.into_values().zip(second.into_values()).collect())
+fn pairs(sides: &[Scores], sign: f64) -> Result<Vec<Pair>, String> {
+    let columns = aligned(sides)?;
+    let turned = |side: &[f64]| side.iter().map(|score| sign * score).collect::<Vec<f64>>();
+    Ok(turned(&columns[0]).into_iter().zip(turned(&columns[1])).collect())
 }
 
 /// McNemar: better on the whole by at least `better_by`, and not by chance. Bootstrap: the interval of the difference
@@ -193,23 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_samples_are_paired() {
-        let sample = |id: &str, score: f64| Sample {
-            sample: id.into(),
-            prompt: String::new(),
-            answer: None,
-            reference: None,
-            extracted: None,
-            finish: None,
-            tokens: 1,
-            scores: BTreeMap::from([("m".to_owned(), score)]),
-        };
-        let one = [sample("a", 1.0), sample("b", 0.0)];
-        let other = [sample("b", 1.0), sample("a", 0.0)];
-        assert_eq!(pairs("m", &one, &other, 1.0).unwrap(), [(1.0, 0.0), (0.0, 1.0)]);
-        assert_eq!(pairs("m", &one, &other, -1.0).unwrap(), [(-1.0, -0.0), (-0.0, -1.0)]);
-        assert!(pairs("m", &one, &other[..1], 1.0).unwrap_err().contains("not the same"));
-        assert!(pairs("x", &one, &other, 1.0).unwrap_err().contains("no `x`"));
-        assert!(pairs("m", &[], &[], 1.0).is_err());
+    fn pairs_are_turned_so_that_higher_is_better() {
+        let side = |a: f64, b: f64| Scores::from([("a".to_owned(), a), ("b".to_owned(), b)]);
+        let sides = [side(1.0, 0.0), side(0.0, 1.0)];
+        assert_eq!(pairs(&sides, 1.0).unwrap(), [(1.0, 0.0), (0.0, 1.0)]);
+        assert_eq!(pairs(&sides, -1.0).unwrap(), [(-1.0, -0.0), (-0.0, -1.0)]);
+        assert!(pairs(&[side(1.0, 0.0), Scores::new()], 1.0).unwrap_err().contains("not the same"));
     }
 }
