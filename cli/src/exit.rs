@@ -76,7 +76,7 @@ fn chain(error: &anyhow::Error) -> String {
 fn hint(code: u8) -> Option<&'static str> {
     match code {
         HELD => Some(
-            "`cairn log`, `lineage`, `curves`, `best`, `status` and `verify` work beside the process that holds it",
+            "`cairn log`, `lineage`, `curves`, `best`, `compare`, `status` and `verify` work beside the process that holds it",
         ),
         DIFFERS => Some("keep the directory as it is: `cairn verify --json` gives the finding for a report"),
         _ => None,
@@ -93,6 +93,9 @@ fn code_of(error: &anyhow::Error) -> u8 {
         }
         if let Some(error) = cause.downcast_ref::<cairn_ledger::Error>() {
             return of_ledger(error);
+        }
+        if let Some(code) = cause.downcast_ref().and_then(of_projections) {
+            return code;
         }
         if let Some(error) = cause.downcast_ref::<cairn_processors::Error>()
             && let Some(code) = of_processors(error)
@@ -125,8 +128,18 @@ fn of_ledger(error: &cairn_ledger::Error) -> u8 {
         | E::NotABundle { .. }
         | E::Backup { .. }
         | E::RestoredReadOnly { .. }
+        | E::AsOf { .. }
         | E::Schemas(_) => WRONG_INPUT,
         _ => FAILED,
+    }
+}
+
+fn of_projections(error: &cairn_projections::Error) -> Option<u8> {
+    use cairn_projections::Error as E;
+    match error {
+        E::Unknown { .. } => Some(NOT_FOUND),
+        E::Cursor { .. } | E::Question { .. } => Some(WRONG_INPUT),
+        _ => None,
     }
 }
 
@@ -134,6 +147,7 @@ fn of_processors(error: &cairn_processors::Error) -> Option<u8> {
     use cairn_processors::Error as E;
     match error {
         E::Ledger(error) => Some(of_ledger(error)),
+        E::Projections(error) => of_projections(error),
         E::NoData { .. } | E::UnknownRef { .. } => Some(NOT_FOUND),
         E::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Some(NOT_FOUND),
         E::Config { .. }

@@ -57,6 +57,8 @@ enum Command {
     Curves(commands::curves::Args),
     /// Rank subjects on a task.
     Best(commands::best::Args),
+    /// Compare subjects on a task, sample by sample.
+    Compare(commands::compare::Args),
     /// Ask a deployment.
     Ask(commands::ask::Args),
     /// Make a model what a deployment answers with.
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         Command::Lineage(args) => commands::lineage::run(&globals, &args),
         Command::Curves(args) => commands::curves::run(&globals, &args),
         Command::Best(args) => commands::best::run(&globals, &args),
+        Command::Compare(args) => commands::compare::run(&globals, &args),
         Command::Ask(args) => commands::ask::run(&globals, &args),
         Command::Promote(args) => commands::deployment::promote(&globals, &args),
         Command::RollBack(args) => commands::deployment::roll_back(&globals, &args),

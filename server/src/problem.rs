@@ -246,8 +246,11 @@ impl From<ProjectionsError> for Problem {
         let detail = error.to_string();
         match error {
             ProjectionsError::Ledger(error) => error.into(),
-            ProjectionsError::Schemas(_) | ProjectionsError::Cursor { .. } => Problem::malformed(detail),
             ProjectionsError::Rebuilding { .. } => Problem::new(Kind::NotCaughtUp, detail).retry_after(5),
+            ProjectionsError::Schemas(_) | ProjectionsError::Cursor { .. } | ProjectionsError::Question { .. } => {
+                Problem::malformed(detail)
+            }
+            ProjectionsError::Unknown { .. } => Problem::not_found(detail),
             ProjectionsError::Late { .. } => Problem::new(Kind::NotCaughtUp, detail).retry_after(2),
             ProjectionsError::Beyond { .. } => Problem::malformed(detail),
             _ => Problem::internal(detail),

@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub(crate) mod ask;
 pub(crate) mod backup;
 pub(crate) mod best;
+pub(crate) mod compare;
 pub(crate) mod curves;
 pub(crate) mod deployment;
 pub(crate) mod erase;

@@ -3,6 +3,7 @@
 mod as_of;
 mod connection;
 mod curves;
+mod evaluations;
 mod events;
 pub(crate) mod http;
 mod limits;
@@ -25,7 +26,7 @@ use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
 pub(crate) type CairnSchema = Schema<query::Query, mutation::Mutation, subscription::Subscription>;
 
 fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Subscription> {
-    Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
+    Schema::build(query::Query::new(), mutation::Mutation, subscription::Subscription)
         .limit_recursive_depth(limits::NESTING_MAX)
         .limit_directives(32)
         .extension(limits::NamedLimits::default())

@@ -3,19 +3,19 @@
 
 use crate::problem::Problem;
 use crate::state::App;
-use async_graphql::{Context, Object, Result};
+use async_graphql::{Context, MergedObject, Object, Result};
 use cairn_schemas::{self as schemas, RunId};
 
 use super::as_of::{self, AsOf};
 use super::connection::{Connection, page_cost};
 use super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
+use super::evaluations::Evaluations;
 use super::events::{Event, PageQuery, page};
 use super::lineage::{Direction, Lineage, Reach, walk};
 use super::loaders::load;
 use super::log::{Coverage, Log, Projection, projections};
 use super::pipelines::PipelineRun;
-use super::results::{Standing, Task};
-use super::scalars::{Position, Ref, Timestamp};
+use super::scalars::{Position, Ref};
 use super::things::{Dataset, Deployment, Document, Evaluation, ListQuery, Model, Run, Thing, list};
 use crate::filter::Filter;
 use async_graphql::OutputType;
@@ -24,13 +24,23 @@ use std::sync::Arc;
 /// Pipelines that `pipelineRuns` shows at most.
 const PIPELINES_MAX: i32 = 256;
 
-pub(crate) struct Query;
-
 /// What can be asked. Every answer's `extensions.coverage` names the position it covers. An `atLeast` argument waits until
 /// the answer covers that position, so that a writer reads its own writes; the header cairn-at-least does so for a
 /// whole request.
-#[Object]
+#[derive(MergedObject)]
+pub(crate) struct Query(Things, Evaluations);
+
 impl Query {
+    pub(crate) fn new() -> Self {
+        Self(Things, Evaluations)
+    }
+}
+
+/// The log, the things in it, and how they hang together.
+struct Things;
+
+#[Object]
+impl Things {
     /// What the answers of this query cover; or which position a past state is.
     async fn coverage(
         &self,
@@ -268,32 +278,6 @@ impl Query {
         curves(ctx, runs.map_err(|e| Problem::malformed(e.to_string()))?, metrics, x, points).await
     }
 
-    /// The latest results on a metric of a task, best first; as they stood at a recorded time, which never changes.
-    async fn leaderboard(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "The task: `tasks` names those there are.")] task: String,
-        #[graphql(desc = "The metric.")] metric: String,
-        #[graphql(desc = "Recorded time; now where absent.")] as_of: Option<Timestamp>,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Vec<Standing>> {
-        let app = wait(ctx, at_least).await?;
-        let as_of = as_of.map(|at| at.0);
-        let rows = app.read(move |ctx| Ok(ctx.projections().evals().leaderboard(&task, &metric, as_of)?)).await?;
-        Ok(rows.into_iter().map(Standing).collect())
-    }
-
-    /// The tasks and metrics that results exist for.
-    async fn tasks(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Vec<Task>> {
-        let app = wait(ctx, at_least).await?;
-        let rows = app.read(|ctx| Ok(ctx.projections().evals().tasks()?)).await?;
-        Ok(rows.into_iter().map(Task::from).collect())
-    }
-
     /// A pipeline that was sent to this server; null where it is not among the recent ones.
     async fn pipeline_run(
         &self,
@@ -315,7 +299,7 @@ impl Query {
 }
 
 /// Waits until the projections cover a position.
-async fn wait<'c>(ctx: &Context<'c>, at_least: Option<Position>) -> Result<&'c App> {
+pub(crate) async fn wait<'c>(ctx: &Context<'c>, at_least: Option<Position>) -> Result<&'c App> {
     let app = ctx.data::<App>()?;
     if let Some(position) = at_least {
         app.wait_for(position.0).await?;

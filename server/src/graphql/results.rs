@@ -2,9 +2,10 @@
 
 use crate::state::App;
 use async_graphql::{Context, Enum, Object, Result, SimpleObject};
-use cairn_projections::evals::{self, Standing as Row};
+use cairn_projections::evals::{self, At, Standing as Row};
 use cairn_schemas::{self as schemas, events::judgment};
 
+use super::as_of::{self, AsOf};
 use super::scalars::{Long, Position, Real, Ref, Timestamp};
 
 /// One metric of one evaluation.
@@ -61,11 +62,29 @@ impl From<&evals::Supersession> for Supersession {
     }
 }
 
-pub(crate) struct Standing(pub(crate) Row);
+/// A result, and its rank where it stands on a board.
+#[derive(Clone)]
+pub(crate) struct Standing(Row, Option<u64>);
+
+impl From<Row> for Standing {
+    fn from(row: Row) -> Self {
+        Self(row, None)
+    }
+}
+impl From<evals::Ranked> for Standing {
+    fn from(ranked: evals::Ranked) -> Self {
+        Self(ranked.standing, Some(ranked.rank))
+    }
+}
 
 /// A result of a subject on a metric of a task.
 #[Object]
 impl Standing {
+    /// On a leaderboard, its rank among the results that it is comparable with: of its suite, slice and protocol. Equal
+    /// values share it. Null elsewhere.
+    async fn rank(&self) -> Option<Long> {
+        self.1.map(Long)
+    }
     /// What was measured: a model or a run.
     async fn subject(&self) -> Ref {
         Ref(self.0.subject.clone())
@@ -118,6 +137,10 @@ impl Standing {
     async fn dataset(&self) -> Option<Ref> {
         self.0.dataset.clone().map(Ref)
     }
+    /// The run that measured it.
+    async fn run(&self) -> Option<Ref> {
+        self.0.run.map(|run| Ref(schemas::Ref::Run(run)))
+    }
     /// Results are comparable where this BLAKE3 is equal.
     async fn protocol_digest(&self) -> String {
         self.0.protocol_digest.to_string()
@@ -134,7 +157,7 @@ impl Standing {
     async fn occurred_at(&self) -> Timestamp {
         Timestamp(self.0.occurred_at)
     }
-    /// Set where the evaluation is no longer to be relied on.
+    /// Set where the evaluation is no longer to be relied on; in an answer about the past, where that was known then.
     async fn superseded(&self) -> Option<Supersession> {
         self.0.superseded.as_ref().map(Supersession::from)
     }
@@ -288,23 +311,69 @@ impl Gate {
     }
 }
 
+/// An evaluation that ended by an error.
+#[derive(Clone, SimpleObject)]
+pub(crate) struct FailedEvaluation {
+    /// The evaluation.
+    evaluation: Ref,
+    /// What was to be measured.
+    subject: Ref,
+    /// The suite that the task belongs to.
+    suite: String,
+    /// The task.
+    task: String,
+    /// Why it failed.
+    error: String,
+    /// Position of the event that recorded it.
+    position: Position,
+    /// When the ledger recorded it.
+    recorded_at: Timestamp,
+}
+
+impl From<evals::Missing> for FailedEvaluation {
+    fn from(row: evals::Missing) -> Self {
+        Self {
+            evaluation: Ref(row.evaluation),
+            subject: Ref(row.subject),
+            suite: row.suite,
+            task: row.task,
+            error: row.error,
+            position: Position(row.position),
+            recorded_at: Timestamp(row.recorded_at),
+        }
+    }
+}
+
+/// When a question is about: what was recorded by `as_of`, and of that what had occurred by `valid_at`.
+pub(crate) async fn at(app: &App, as_of: Option<AsOf>, valid_at: Option<Timestamp>) -> Result<At> {
+    Ok(At { as_of: as_of::resolve(app, as_of).await?, valid_at: valid_at.map(|time| time.0) })
+}
+
 /// The results of a subject in order of position.
-pub(crate) async fn standings(ctx: &Context<'_>, subject: schemas::Ref) -> Result<Vec<Standing>> {
+pub(crate) async fn standings(
+    ctx: &Context<'_>,
+    subject: schemas::Ref,
+    as_of: Option<AsOf>,
+    valid_at: Option<Timestamp>,
+) -> Result<Vec<Standing>> {
     let app = ctx.data::<App>()?;
-    let rows = app.read(move |ctx| Ok(ctx.projections().evals().of_subject(&subject)?)).await?;
-    Ok(rows.into_iter().map(Standing).collect())
+    let at = at(app, as_of, valid_at).await?;
+    let rows = app.read(move |ctx| Ok(ctx.projections().evals().of_subject(&subject, &at)?)).await?;
+    Ok(rows.into_iter().map(Standing::from).collect())
 }
 
 /// The judges' tallies on a subject.
-pub(crate) async fn tallies(ctx: &Context<'_>, subject: schemas::Ref) -> Result<Vec<Tally>> {
+pub(crate) async fn tallies(ctx: &Context<'_>, subject: schemas::Ref, as_of: Option<AsOf>) -> Result<Vec<Tally>> {
     let app = ctx.data::<App>()?;
-    let rows = app.read(move |ctx| Ok(ctx.projections().evals().judgments(&subject)?)).await?;
+    let as_of = as_of::resolve(app, as_of).await?;
+    let rows = app.read(move |ctx| Ok(ctx.projections().evals().judgments(&subject, as_of)?)).await?;
     Ok(rows.into_iter().map(Tally::from).collect())
 }
 
 /// The gates' decisions on a subject.
-pub(crate) async fn gates(ctx: &Context<'_>, subject: schemas::Ref) -> Result<Vec<Gate>> {
+pub(crate) async fn gates(ctx: &Context<'_>, subject: schemas::Ref, as_of: Option<AsOf>) -> Result<Vec<Gate>> {
     let app = ctx.data::<App>()?;
-    let rows = app.read(move |ctx| Ok(ctx.projections().evals().gates(&subject)?)).await?;
+    let at = at(app, as_of, None).await?;
+    let rows = app.read(move |ctx| Ok(ctx.projections().evals().gates(&subject, &at)?)).await?;
     Ok(rows.into_iter().map(Gate).collect())
 }

@@ -13,6 +13,15 @@ from ._read import ColumnTypes, Read, Readers, as_is, each, instant, maybe, real
 Axis = Literal["step", "time", "tokens"]
 """The axis of a curve."""
 
+CellState = Literal["value", "failed", "superseded", "never_evaluated"]
+"""What is known of a subject in a column of the grid."""
+
+ComparisonMethod = Literal["mcnemar", "permutation"]
+"""How it was decided whether a difference is more than chance."""
+
+ComparisonVerdict = Literal["first_is_better", "second_is_better", "undecided"]
+"""What can be said of two sides."""
+
 Direction = Literal["up", "down", "both"]
 """Which way to walk."""
 
@@ -21,6 +30,29 @@ GateOutcome = Literal["pass", "block", "insufficient_evidence"]
 
 ProjectionState = Literal["following", "catching_up", "rebuilding", "stopped"]
 """What a projection does."""
+
+
+@dataclass(frozen=True)
+class Best(Read):
+    """The best of the results that are comparable with one another."""
+
+    standing: Standing
+    """The result."""
+    among: int
+    """Results of its suite, slice and protocol that it stands before or beside, itself among them."""
+
+    SELECTION: ClassVar[str] = (
+        "standing { rank subject step suite task slice metric value n standardError unit higherIsBetter evaluation"
+        " dataset run protocolDigest position recordedAt occurredAt superseded { by reason position recordedAt } }"
+        " among"
+    )
+    READERS: ClassVar[Readers] = (
+        ("standing", "standing", thing(lambda: Standing)),
+        ("among", "among", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "among": "whole",
+    }
 
 
 @dataclass(frozen=True)
@@ -112,6 +144,153 @@ class Checkpoint(Read):
         "location": "text",
         "position": "whole",
         "recorded_at": "instant",
+    }
+
+
+@dataclass(frozen=True)
+class ComparedPair(Read):
+    """Two of the sides."""
+
+    first: int
+    """Number of the first among the sides, from 0."""
+    second: int
+    """Number of the second among the sides, from 0."""
+    difference: float
+    """Second minus first: of the samples' means where samples are paired, else of the values."""
+    standard_error: float | None
+    """Standard error of the difference."""
+    low: float | None
+    """Lower end of the bootstrap's interval of this difference alone."""
+    high: float | None
+    """Upper end of that interval."""
+    higher: int | None
+    """Samples on which the second scores higher."""
+    lower: int | None
+    """Samples on which the second scores lower."""
+    ties: int | None
+    """Samples on which both score the same."""
+    p_value: float | None
+    """Two-sided."""
+    p_adjusted: float | None
+    """Corrected for the number of pairs (Holm): what the verdict rests on."""
+    verdict: ComparisonVerdict | None
+    """What can be said; null where there are no verdicts."""
+
+    SELECTION: ClassVar[str] = (
+        "first second difference standardError low high higher lower ties pValue pAdjusted verdict"
+    )
+    READERS: ClassVar[Readers] = (
+        ("first", "first", whole),
+        ("second", "second", whole),
+        ("difference", "difference", real),
+        ("standard_error", "standardError", maybe(real)),
+        ("low", "low", maybe(real)),
+        ("high", "high", maybe(real)),
+        ("higher", "higher", maybe(whole)),
+        ("lower", "lower", maybe(whole)),
+        ("ties", "ties", maybe(whole)),
+        ("p_value", "pValue", maybe(real)),
+        ("p_adjusted", "pAdjusted", maybe(real)),
+        ("verdict", "verdict", maybe(word)),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "first": "whole",
+        "second": "whole",
+        "difference": "real",
+        "standard_error": "real",
+        "low": "real",
+        "high": "real",
+        "higher": "whole",
+        "lower": "whole",
+        "ties": "whole",
+        "p_value": "real",
+        "p_adjusted": "real",
+        "verdict": "text",
+    }
+
+
+@dataclass(frozen=True)
+class ComparedSample(Read):
+    """One sample's scores."""
+
+    sample: str
+    """The sample's id in its dataset version."""
+    scores: tuple[float, ...]
+    """Its score on each side, in their order."""
+
+    SELECTION: ClassVar[str] = "sample scores"
+    READERS: ClassVar[Readers] = (
+        ("sample", "sample", as_is),
+        ("scores", "scores", each(real)),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "sample": "text",
+    }
+
+
+@dataclass(frozen=True)
+class Comparison(Read):
+    """A comparison of subjects on a metric of a task."""
+
+    task: str
+    """The task."""
+    metric: str
+    """The metric."""
+    higher_is_better: bool
+    """Whether more is better."""
+    sides: tuple[Standing, ...]
+    """The results that were compared, in the order asked for."""
+    differences: tuple[ProtocolDifference, ...]
+    """What is not the same in all of them; empty where they are comparable."""
+    method: ComparisonMethod | None
+    """How verdicts were come to; null where there are none."""
+    no_verdict: str | None
+    """Why there are no verdicts, where there are none."""
+    confidence: float
+    """Of the intervals, and of the verdicts together."""
+    resamples: int
+    """Draws of the bootstrap, and of the permutation test where it is not exact."""
+    seed: int
+    """The seed of the draws."""
+    paired: int
+    """Samples that every side scored."""
+    pairs: tuple[ComparedPair, ...]
+    """Every two of the sides."""
+    samples: tuple[ComparedSample, ...]
+    """Samples on which the scores differ most."""
+
+    SELECTION: ClassVar[str] = (
+        "task metric higherIsBetter sides { rank subject step suite task slice metric value n standardError unit "
+        "higherIsBetter evaluation dataset run protocolDigest position recordedAt occurredAt superseded { by "
+        "reason position recordedAt } } differences { field values } method noVerdict confidence resamples seed "
+        "paired pairs { first second difference standardError low high higher lower ties pValue pAdjusted verdict "
+        "} samples { sample scores }"
+    )
+    READERS: ClassVar[Readers] = (
+        ("task", "task", as_is),
+        ("metric", "metric", as_is),
+        ("higher_is_better", "higherIsBetter", as_is),
+        ("sides", "sides", each(thing(lambda: Standing))),
+        ("differences", "differences", each(thing(lambda: ProtocolDifference))),
+        ("method", "method", maybe(word)),
+        ("no_verdict", "noVerdict", as_is),
+        ("confidence", "confidence", real),
+        ("resamples", "resamples", whole),
+        ("seed", "seed", whole),
+        ("paired", "paired", whole),
+        ("pairs", "pairs", each(thing(lambda: ComparedPair))),
+        ("samples", "samples", each(thing(lambda: ComparedSample))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "task": "text",
+        "metric": "text",
+        "higher_is_better": "truth",
+        "method": "text",
+        "no_verdict": "text",
+        "confidence": "real",
+        "resamples": "whole",
+        "seed": "whole",
+        "paired": "whole",
     }
 
 
@@ -600,6 +779,46 @@ class Event(Read):
 
 
 @dataclass(frozen=True)
+class FailedEvaluation(Read):
+    """An evaluation that ended by an error."""
+
+    evaluation: str
+    """The evaluation."""
+    subject: str
+    """What was to be measured."""
+    suite: str
+    """The suite that the task belongs to."""
+    task: str
+    """The task."""
+    error: str
+    """Why it failed."""
+    position: int
+    """Position of the event that recorded it."""
+    recorded_at: datetime
+    """When the ledger recorded it."""
+
+    SELECTION: ClassVar[str] = "evaluation subject suite task error position recordedAt"
+    READERS: ClassVar[Readers] = (
+        ("evaluation", "evaluation", as_is),
+        ("subject", "subject", as_is),
+        ("suite", "suite", as_is),
+        ("task", "task", as_is),
+        ("error", "error", as_is),
+        ("position", "position", whole),
+        ("recorded_at", "recordedAt", instant),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "evaluation": "text",
+        "subject": "text",
+        "suite": "text",
+        "task": "text",
+        "error": "text",
+        "position": "whole",
+        "recorded_at": "instant",
+    }
+
+
+@dataclass(frozen=True)
 class Gate(Read):
     """A gate's decision on a subject."""
 
@@ -822,6 +1041,123 @@ class Log(Read):
 
 
 @dataclass(frozen=True)
+class Matrix(Read):
+    """A page of the grid of subjects and tasks."""
+
+    columns: tuple[MatrixColumn, ...]
+    """What was measured, in order of suite, task, metric and slice; the same on all pages."""
+    rows: tuple[MatrixRow, ...]
+    """The rows of this page."""
+    total: int
+    """Rows of the whole grid."""
+
+    SELECTION: ClassVar[str] = (
+        "columns { suite task metric slice comparable } rows { subject step cells { state result { rank subject "
+        "step suite task slice metric value n standardError unit higherIsBetter evaluation dataset run "
+        "protocolDigest position recordedAt occurredAt superseded { by reason position recordedAt } } failure { "
+        "evaluation subject suite task error position recordedAt } } cursor } total"
+    )
+    READERS: ClassVar[Readers] = (
+        ("columns", "columns", each(thing(lambda: MatrixColumn))),
+        ("rows", "rows", each(thing(lambda: MatrixRow))),
+        ("total", "total", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "total": "whole",
+    }
+
+
+@dataclass(frozen=True)
+class MatrixCell(Read):
+    """What is known of a subject in a column."""
+
+    state: CellState
+    """Which of the others is set."""
+    result: Standing | None
+    """The latest result that counts; where it is superseded, the one that was."""
+    failure: FailedEvaluation | None
+    """The evaluation that failed."""
+
+    SELECTION: ClassVar[str] = (
+        "state result { rank subject step suite task slice metric value n standardError unit higherIsBetter "
+        "evaluation dataset run protocolDigest position recordedAt occurredAt superseded { by reason position "
+        "recordedAt } } failure { evaluation subject suite task error position recordedAt }"
+    )
+    READERS: ClassVar[Readers] = (
+        ("state", "state", word),
+        ("result", "result", maybe(thing(lambda: Standing))),
+        ("failure", "failure", maybe(thing(lambda: FailedEvaluation))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "state": "text",
+    }
+
+
+@dataclass(frozen=True)
+class MatrixColumn(Read):
+    """A metric of a task."""
+
+    suite: str
+    """The suite that the task belongs to."""
+    task: str
+    """The task."""
+    metric: str | None
+    """The metric; null where nothing is known of the task but that its evaluations failed."""
+    slice: str | None
+    """all, or the name of a part; null where the metric is."""
+    comparable: bool
+    """Whether the values on this page are of one protocol. Unlike ones are shown beside each other, not compared."""
+
+    SELECTION: ClassVar[str] = "suite task metric slice comparable"
+    READERS: ClassVar[Readers] = (
+        ("suite", "suite", as_is),
+        ("task", "task", as_is),
+        ("metric", "metric", as_is),
+        ("slice", "slice", as_is),
+        ("comparable", "comparable", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "suite": "text",
+        "task": "text",
+        "metric": "text",
+        "slice": "text",
+        "comparable": "truth",
+    }
+
+
+@dataclass(frozen=True)
+class MatrixRow(Read):
+    """A subject, or one checkpoint of it."""
+
+    subject: str
+    """What was measured, or was to be."""
+    step: int | None
+    """The checkpoint's step, where rows are steps."""
+    cells: tuple[MatrixCell, ...]
+    """A cell for each column, in their order."""
+    cursor: str
+    """Where this row stands: pass it as `after`."""
+
+    SELECTION: ClassVar[str] = (
+        "subject step cells { state result { rank subject step suite task slice metric value n standardError unit "
+        "higherIsBetter evaluation dataset run protocolDigest position recordedAt occurredAt superseded { by "
+        "reason position recordedAt } } failure { evaluation subject suite task error position recordedAt } } "
+        "cursor"
+    )
+    READERS: ClassVar[Readers] = (
+        ("subject", "subject", as_is),
+        ("step", "step", maybe(whole)),
+        ("cells", "cells", each(thing(lambda: MatrixCell))),
+        ("cursor", "cursor", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "subject": "text",
+        "step": "whole",
+        "cursor": "text",
+    }
+
+
+@dataclass(frozen=True)
 class Measure(Read):
     """One metric of one evaluation."""
 
@@ -986,6 +1322,25 @@ class Projection(Read):
     }
 
 
+@dataclass(frozen=True)
+class ProtocolDifference(Read):
+    """A field that is not the same in the protocols of the results."""
+
+    field: str
+    """suite, slice, dataset, or a path of the protocol such as protocol.how.max_new_tokens."""
+    values: tuple[str | None, ...]
+    """What each of them has, as JSON, in their order; null where it has none."""
+
+    SELECTION: ClassVar[str] = "field values"
+    READERS: ClassVar[Readers] = (
+        ("field", "field", as_is),
+        ("values", "values", each(as_is)),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "field": "text",
+    }
+
+
 @dataclass(frozen=True, repr=False)
 class RunFields(Read):
     """An execution: a processor's job, a training, or both under one id."""
@@ -1116,6 +1471,10 @@ class Split(Read):
 class Standing(Read):
     """A result of a subject on a metric of a task."""
 
+    rank: int | None
+    """On a leaderboard, its rank among the results that it is comparable with: of its suite, slice and protocol.
+    Equal values share it. Null elsewhere.
+    """
     subject: str
     """What was measured: a model or a run."""
     step: int | None
@@ -1142,6 +1501,8 @@ class Standing(Read):
     """The evaluation that measured it."""
     dataset: str | None
     """The dataset that it was measured on."""
+    run: str | None
+    """The run that measured it."""
     protocol_digest: str
     """Results are comparable where this BLAKE3 is equal."""
     position: int
@@ -1151,13 +1512,16 @@ class Standing(Read):
     occurred_at: datetime
     """When it was measured, as its producer says."""
     superseded: Supersession | None
-    """Set where the evaluation is no longer to be relied on."""
+    """Set where the evaluation is no longer to be relied on; in an answer about the past, where that was known
+    then.
+    """
 
     SELECTION: ClassVar[str] = (
-        "subject step suite task slice metric value n standardError unit higherIsBetter evaluation dataset "
-        "protocolDigest position recordedAt occurredAt superseded { by reason position recordedAt }"
+        "rank subject step suite task slice metric value n standardError unit higherIsBetter evaluation dataset "
+        "run protocolDigest position recordedAt occurredAt superseded { by reason position recordedAt }"
     )
     READERS: ClassVar[Readers] = (
+        ("rank", "rank", maybe(whole)),
         ("subject", "subject", as_is),
         ("step", "step", maybe(whole)),
         ("suite", "suite", as_is),
@@ -1171,6 +1535,7 @@ class Standing(Read):
         ("higher_is_better", "higherIsBetter", as_is),
         ("evaluation", "evaluation", as_is),
         ("dataset", "dataset", as_is),
+        ("run", "run", as_is),
         ("protocol_digest", "protocolDigest", as_is),
         ("position", "position", whole),
         ("recorded_at", "recordedAt", instant),
@@ -1178,6 +1543,7 @@ class Standing(Read):
         ("superseded", "superseded", maybe(thing(lambda: Supersession))),
     )
     TYPES: ClassVar[ColumnTypes] = {
+        "rank": "whole",
         "subject": "text",
         "step": "whole",
         "suite": "text",
@@ -1191,6 +1557,7 @@ class Standing(Read):
         "higher_is_better": "truth",
         "evaluation": "text",
         "dataset": "text",
+        "run": "text",
         "protocol_digest": "text",
         "position": "whole",
         "recorded_at": "instant",
@@ -1406,10 +1773,60 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "leaderboard": {
         "task": "String!",
         "metric": "String!",
-        "asOf": "Timestamp",
+        "where": "ResultFilter",
+        "asOf": "AsOf",
+        "validAt": "Timestamp",
+        "first": "Int",
+        "after": "String",
+        "atLeast": "Position",
+    },
+    "best": {
+        "task": "String!",
+        "metric": "String!",
+        "where": "ResultFilter",
+        "asOf": "AsOf",
+        "validAt": "Timestamp",
+        "atLeast": "Position",
+    },
+    "results": {
+        "task": "String",
+        "metric": "String",
+        "where": "ResultFilter",
+        "asOf": "AsOf",
+        "validAt": "Timestamp",
+        "first": "Int",
+        "after": "String",
+        "atLeast": "Position",
+    },
+    "matrix": {
+        "subjects": "[Ref!]",
+        "task": "String",
+        "metric": "String",
+        "where": "ResultFilter",
+        "byStep": "Boolean!",
+        "asOf": "AsOf",
+        "validAt": "Timestamp",
+        "first": "Int",
+        "after": "String",
+        "atLeast": "Position",
+    },
+    "compareEvaluations": {
+        "subjects": "[String!]!",
+        "task": "String!",
+        "metric": "String",
+        "where": "ResultFilter",
+        "sideBySide": "Boolean!",
+        "confidence": "Real!",
+        "resamples": "Int!",
+        "seed": "Long!",
+        "samples": "Int!",
+        "asOf": "AsOf",
+        "validAt": "Timestamp",
         "atLeast": "Position",
     },
     "tasks": {
+        "asOf": "AsOf",
+        "validAt": "Timestamp",
         "atLeast": "Position",
     },
     "Dataset.lineage": {
@@ -1446,6 +1863,16 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "limit": "Int",
         "fanOut": "Int",
     },
+    "Model.results": {
+        "asOf": "AsOf",
+        "validAt": "Timestamp",
+    },
+    "Model.judgments": {
+        "asOf": "AsOf",
+    },
+    "Model.gates": {
+        "asOf": "AsOf",
+    },
     "Run.lineage": {
         "direction": "Direction!",
         "depth": "Int",
@@ -1456,6 +1883,13 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "metrics": "[String!]!",
         "x": "Axis!",
         "points": "Int",
+    },
+    "Run.results": {
+        "asOf": "AsOf",
+        "validAt": "Timestamp",
+    },
+    "Run.gates": {
+        "asOf": "AsOf",
     },
 }
 """The GraphQL type of each argument that a question takes."""

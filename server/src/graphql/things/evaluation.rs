@@ -2,6 +2,7 @@
 
 use crate::state::App;
 use async_graphql::{Context, MergedObject, Object, Result};
+use cairn_projections::evals::At;
 
 use super::super::loaders::load;
 use super::super::results::Measure;
@@ -72,7 +73,8 @@ impl EvaluationFields {
     /// What was measured.
     async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<Measure>> {
         let (app, evaluation) = (ctx.data::<App>()?, self.0.reference()?);
-        let rows = app.read(move |ctx| Ok(ctx.projections().evals().of_evaluation(&evaluation)?)).await?;
+        let rows =
+            app.read(move |ctx| Ok(ctx.projections().evals().of_evaluation(&evaluation, &At::default())?)).await?;
         Ok(rows.iter().map(Measure::from).collect())
     }
 }

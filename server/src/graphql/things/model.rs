@@ -5,6 +5,7 @@ use async_graphql::{Context, MergedObject, Object, Result, SimpleObject};
 use cairn_projections::catalog::DeploymentChange;
 use serde_json::Value;
 
+use super::super::as_of::AsOf;
 use super::super::loaders::load;
 use super::super::results::{Gate, Standing, Tally, gates, standings, tallies};
 use super::super::scalars::{Long, Position, Ref, Timestamp};
@@ -73,16 +74,29 @@ impl ModelFields {
         Ok(load(ctx, base.0).await?.map(Model::from))
     }
     /// Results measured on it, in order of position.
-    async fn results(&self, ctx: &Context<'_>) -> Result<Vec<Standing>> {
-        standings(ctx, self.0.reference()?).await
+    async fn results(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Only what had been measured by then, as its producer says.")] valid_at: Option<Timestamp>,
+    ) -> Result<Vec<Standing>> {
+        standings(ctx, self.0.reference()?, as_of, valid_at).await
     }
     /// Judges' verdicts on it, counted by criterion.
-    async fn judgments(&self, ctx: &Context<'_>) -> Result<Vec<Tally>> {
-        tallies(ctx, self.0.reference()?).await
+    async fn judgments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+    ) -> Result<Vec<Tally>> {
+        tallies(ctx, self.0.reference()?, as_of).await
     }
     /// Gates' decisions on it.
-    async fn gates(&self, ctx: &Context<'_>) -> Result<Vec<Gate>> {
-        gates(ctx, self.0.reference()?).await
+    async fn gates(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+    ) -> Result<Vec<Gate>> {
+        gates(ctx, self.0.reference()?, as_of).await
     }
 }
 

@@ -7,6 +7,7 @@ use cairn_projections::lineage::Direction;
 use cairn_schemas::RunId;
 use serde_json::Value;
 
+use super::super::as_of::AsOf;
 use super::super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
 use super::super::loaders::{load, load_all};
 use super::super::results::{Gate, Standing, gates, standings};
@@ -188,11 +189,20 @@ impl RunFields {
         curves(ctx, vec![self.id()?], metrics, x, points).await
     }
     /// Results measured on it.
-    async fn results(&self, ctx: &Context<'_>) -> Result<Vec<Standing>> {
-        standings(ctx, self.0.reference()?).await
+    async fn results(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Only what had been measured by then, as its producer says.")] valid_at: Option<Timestamp>,
+    ) -> Result<Vec<Standing>> {
+        standings(ctx, self.0.reference()?, as_of, valid_at).await
     }
     /// Gates' decisions on it.
-    async fn gates(&self, ctx: &Context<'_>) -> Result<Vec<Gate>> {
-        gates(ctx, self.0.reference()?).await
+    async fn gates(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+    ) -> Result<Vec<Gate>> {
+        gates(ctx, self.0.reference()?, as_of).await
     }
 }
