@@ -137,8 +137,15 @@ fn of_ledger(error: &cairn_ledger::Error) -> u8 {
 fn of_projections(error: &cairn_projections::Error) -> Option<u8> {
     use cairn_projections::Error as E;
     match error {
+        E::Ledger(error) => Some(of_ledger(error)),
         E::Unknown { .. } => Some(NOT_FOUND),
-        E::Cursor { .. } | E::Question { .. } => Some(WRONG_INPUT),
+        E::Cursor { .. }
+        | E::Family { .. }
+        | E::Filter(_)
+        | E::Question { .. }
+        | E::Schemas(_)
+        | E::UnknownKind { .. }
+        | E::UnknownProjection { .. } => Some(WRONG_INPUT),
         _ => None,
     }
 }

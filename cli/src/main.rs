@@ -51,6 +51,10 @@ enum Command {
     Prove(commands::prove::Args),
     /// Check every stored byte of a ledger, an exported bundle, or a proof.
     Verify(commands::verify::Args),
+    /// List runs by filter and order, now or as of any time.
+    Runs(commands::runs::Args),
+    /// Show all that is known of a thing, now or as of any time.
+    Show(commands::show::Args),
     /// Show what a thing was made of, or what was made of it.
     Lineage(commands::lineage::Args),
     /// Plot a metric of one or more runs.
@@ -105,6 +109,8 @@ fn main() -> ExitCode {
         Command::Log(args) => commands::log::run(&globals, &args),
         Command::Prove(args) => commands::prove::run(&globals, &args),
         Command::Verify(args) => commands::verify::run(&globals, &args),
+        Command::Runs(args) => commands::runs::run(&globals, &args),
+        Command::Show(args) => commands::show::run(&globals, &args),
         Command::Lineage(args) => commands::lineage::run(&globals, &args),
         Command::Curves(args) => commands::curves::run(&globals, &args),
         Command::Best(args) => commands::best::run(&globals, &args),

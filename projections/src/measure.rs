@@ -1,9 +1,14 @@
-//! What the benches measure of the storage engines, behind the seam that the projections use.
+//! What the benches measure: the storage engines, behind the seam that the projections use, and one projection without
+//! a ledger and the others.
 
+use crate::catalog::{self, Catalog};
+use crate::projection::{Filled, Live};
 use crate::store::{Changes, Order, Store};
 use crate::{Engine, Error};
 use std::ops::ControlFlow;
+use cairn_schemas::Recorded;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A store of rows.
 pub struct Rows(Box<dyn Store>);
@@ -34,5 +39,21 @@ impl Rows {
     }
     pub fn sync(&self) -> Result<(), Error> {
         self.0.sync()
+    }
+}
+
+/// The catalog alone, fed by hand.
+pub struct CatalogAlone(Arc<Live>);
+
+impl CatalogAlone {
+    pub fn open(engine: Engine, dir: &Path) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Live::new(&catalog::PROJECTION, Filled::over(engine.open(dir)?)?))))
+    }
+    /// Applies events, which come next.
+    pub fn apply(&self, events: &[Recorded]) -> Result<(), Error> {
+        self.0.apply(events)
+    }
+    pub fn catalog(&self) -> Catalog {
+        Catalog::over(self.0.clone())
     }
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cairn_schemas::Position;
 
 /// Longest cursor that is looked at, in bytes.
-const CURSOR_BYTES_MAX: usize = 1024;
+const CURSOR_BYTES_MAX: usize = 4096;
 /// The family of cursors into the log.
 const LOG: &str = "log";
 

@@ -252,7 +252,12 @@ impl From<ProjectionsError> for Problem {
             }
             ProjectionsError::Unknown { .. } => Problem::not_found(detail),
             ProjectionsError::Late { .. } => Problem::new(Kind::NotCaughtUp, detail).retry_after(2),
-            ProjectionsError::Beyond { .. } => Problem::malformed(detail),
+            ProjectionsError::Beyond { .. }
+            | ProjectionsError::UnknownKind { .. }
+            | ProjectionsError::Family { .. } => Problem::malformed(detail),
+            ProjectionsError::Filter(wrong) => {
+                Problem::malformed(detail).with("column", wrong.column()).with("offset", wrong.offset)
+            }
             _ => Problem::internal(detail),
         }
     }

@@ -2,6 +2,7 @@
 
 mod backups;
 mod bad_input;
+mod catalog;
 mod erasure;
 mod interrupted;
 mod main_job;

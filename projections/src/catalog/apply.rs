@@ -72,10 +72,14 @@ pub(super) fn upsert(
     if before.created == when {
         return Ok(());
     }
-    let is_again = before.updated == when;
-    row.changes += u32::from(!is_again);
-    let after = row.clone();
-    past::keep(rows, reference, before, &after, is_again)
+    if before.updated == when {
+        let after = row.clone();
+        return past::keep_again(rows, reference, before, &after);
+    }
+    row.changes += 1;
+    let past = past::replaced(before, row);
+    rows.write(rows::past(reference).u64(when.position).done(), &past);
+    Ok(())
 }
 
 /// Puts a thing on a list, once.

@@ -59,6 +59,13 @@ pub(super) struct Table {
     numbers: HashMap<Arc<str>, u32>,
     columns: Vec<Column>,
     paths: BTreeMap<Arc<str>, u32>,
+    /// The path of each column.
+    names: Vec<Arc<str>>,
+    /// Columns below this are known though no row has anything there.
+    fixed: u32,
+    /// The columns of the row before, in the order in which they were given: the next row's are the same, mostly. Of
+    /// entities, and of steps.
+    sequences: [Vec<u32>; 2],
     /// Which columns a row has, of those that come from its entity: most rows share theirs with many.
     shapes: Pool<Shape>,
     shape_of: Vec<Option<u32>>,
@@ -98,6 +105,9 @@ impl Table {
             numbers: HashMap::new(),
             columns: Vec::new(),
             paths: BTreeMap::new(),
+            names: Vec::new(),
+            fixed: 0,
+            sequences: Default::default(),
             shapes: Pool::new(),
             shape_of: Vec::new(),
             waiting: HashMap::new(),
@@ -106,6 +116,7 @@ impl Table {
         for path in COMMON.iter().chain(of_runs) {
             table.number_of(path);
         }
+        table.fixed = table.columns.len() as u32;
         table
     }
 
@@ -130,12 +141,17 @@ impl Table {
     /// The column of a path; else what is wrong with the path.
     pub(super) fn column(&self, path: &str) -> Result<&Column, String> {
         match self.paths.get(path) {
-            Some(number) => Ok(&self.columns[*number as usize]),
-            None => {
-                let nearest = nearest(path, self.paths.keys());
+            Some(number) if self.is_known(*number) => Ok(&self.columns[*number as usize]),
+            _ => {
+                let known = self.paths.iter().filter(|(_, number)| self.is_known(**number));
+                let nearest = nearest(path, known.map(|(path, _)| path));
                 Err(format!("no {} has `{path}`; the nearest paths are {}", self.kind, nearest.join(", ")))
             }
         }
+    }
+
+    fn is_known(&self, column: u32) -> bool {
+        column < self.fixed || self.columns[column as usize].counts() != (0, 0)
     }
 
     /// Puts what a row of another table has at these paths.
@@ -148,11 +164,12 @@ impl Table {
         }
     }
 
-    /// Has columns for these paths, as far as another table has them.
+    /// Knows these paths, as far as another table knows them. Before there are rows.
     pub(super) fn know(&mut self, paths: &[&str], other: &Table) {
-        for path in paths.iter().filter(|path| other.paths.contains_key(**path)) {
+        for path in paths.iter().filter(|path| other.column(path).is_ok()) {
             self.number_of(path);
         }
+        self.fixed = self.columns.len() as u32;
     }
 
     pub(super) fn paths(&self) -> Vec<PathInfo> {
@@ -160,7 +177,7 @@ impl Table {
             let (numbers, others) = self.columns[*number as usize].counts();
             PathInfo { path: path.to_string(), numbers: numbers as u64, others: others as u64 }
         };
-        self.paths.iter().map(one).collect()
+        self.paths.iter().filter(|(_, number)| self.is_known(**number)).map(one).collect()
     }
 
     /// Appends a row that has nothing yet.
@@ -182,12 +199,7 @@ impl Table {
 
     /// Puts what `flatten` gives in the place of what the row had of its entity.
     pub(super) fn set(&mut self, row: u32, flatten: impl FnOnce(&mut dyn FnMut(&str, Cell<'_>))) {
-        let mut columns: Vec<u32> = Vec::with_capacity(64);
-        flatten(&mut |path, cell| {
-            let number = self.number_of(path);
-            self.columns[number as usize].set(row, Some(cell));
-            columns.push(number);
-        });
+        let mut columns = self.fill(row, 0, flatten);
         columns.sort_unstable();
         columns.dedup();
         let (shape, _) = self.shapes.take(&columns[..]);
@@ -204,10 +216,21 @@ impl Table {
 
     /// Puts values beside those of the entity; what is not given stays.
     pub(super) fn add(&mut self, row: u32, flatten: impl FnOnce(&mut dyn FnMut(&str, Cell<'_>))) {
+        self.fill(row, 1, flatten);
+    }
+
+    /// Puts values, and gives the columns that they went to.
+    fn fill(&mut self, row: u32, kind: usize, flatten: impl FnOnce(&mut dyn FnMut(&str, Cell<'_>))) -> Vec<u32> {
+        let before = std::mem::take(&mut self.sequences[kind]);
+        let mut columns = Vec::with_capacity(before.len());
         flatten(&mut |path, cell| {
-            let number = self.number_of(path);
+            let expected = before.get(columns.len()).filter(|number| *self.names[**number as usize] == *path);
+            let number = expected.copied().unwrap_or_else(|| self.number_of(path));
             self.columns[number as usize].set(row, Some(cell));
+            columns.push(number);
         });
+        self.sequences[kind].clone_from(&columns);
+        columns
     }
 
     fn number_of(&mut self, path: &str) -> u32 {
@@ -215,8 +238,10 @@ impl Table {
             return *number;
         }
         let number = self.columns.len() as u32;
+        let path: Arc<str> = path.into();
         self.columns.push(Column::new());
-        self.paths.insert(path.into(), number);
+        self.names.push(path.clone());
+        self.paths.insert(path, number);
         number
     }
 }

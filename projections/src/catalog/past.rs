@@ -1,7 +1,7 @@
 //! The states that an entity had: each as what differs in it from the state that replaced it, and whole now and then, so
 //! that any of them is at most so many rows away, however many there are.
 
-use super::rows::{self, Attributes, Difference, EntityRow, Past, PastRow};
+use super::rows::{self, Difference, EntityRow, Past, PastRow};
 use crate::Error;
 use crate::projection::{Rows, decode};
 use crate::store::{Order, Store, scan_prefix};
@@ -12,33 +12,31 @@ use std::ops::ControlFlow;
 /// Every state of so many is kept whole.
 const WHOLE_EVERY: u32 = 64;
 
-/// Keeps the state that an event replaced. `is_again`: the event changed the entity before, so that what is kept is the
-/// state before that.
-pub(super) fn keep(
-    rows: &mut Rows<'_>,
-    reference: &str,
-    before: EntityRow,
-    after: &EntityRow,
-    is_again: bool,
-) -> Result<(), Error> {
-    let key = rows::past(reference).u64(after.updated.position).done();
-    let kept: Option<PastRow> = if is_again { rows.read("catalog.past", &key)? } else { None };
-    let (name, state, updated, attributes) = match kept {
-        Some(PastRow { name, state, updated, attributes: Past::Whole(attributes) }) => {
-            (name, state, updated, attributes.0)
-        }
-        Some(PastRow { name, state, updated, attributes: Past::Differing(differences) }) => {
-            let mut attributes = before.attributes.0;
-            undo(&mut attributes, differences)?;
-            (name, state, updated, attributes)
-        }
-        None => (before.name, before.state, before.updated, before.attributes.0),
-    };
+/// A state as it is kept beside the one that replaced it.
+pub(super) fn replaced(before: EntityRow, after: &EntityRow) -> PastRow {
+    let EntityRow { name, state, updated, attributes, .. } = before;
     let attributes = match after.changes % WHOLE_EVERY {
-        0 => Past::Whole(Attributes(attributes)),
+        0 => Past::Whole(attributes),
         _ => Past::Differing(differences(&after.attributes, &attributes)),
     };
-    rows.write(key, &PastRow { name, state, updated, attributes });
+    PastRow { name, state, updated, attributes }
+}
+
+/// Where an event changes an entity a second time, what is kept is the state before the first.
+pub(super) fn keep_again(
+    rows: &mut Rows<'_>,
+    reference: &str,
+    between: EntityRow,
+    after: &EntityRow,
+) -> Result<(), Error> {
+    let key = rows::past(reference).u64(after.updated.position).done();
+    let Some(kept) = rows.read::<PastRow>("catalog.past", &key)? else { return Ok(()) };
+    let mut before = EntityRow { name: kept.name, state: kept.state, updated: kept.updated, ..between };
+    match kept.attributes {
+        Past::Whole(attributes) => before.attributes = attributes,
+        Past::Differing(differences) => undo(&mut before.attributes, differences)?,
+    }
+    rows.write(key, &replaced(before, after));
     Ok(())
 }
 

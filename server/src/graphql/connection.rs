@@ -1,6 +1,7 @@
 //! Pages in the shape that Relay and its relatives expect, with opaque cursors.
 
 use super::limits::COST_MAX;
+use super::scalars::Long;
 use crate::problem::Problem;
 use async_graphql::{OutputType, SimpleObject, TypeName};
 use std::borrow::Cow;
@@ -44,6 +45,8 @@ pub(crate) struct Connection<T: OutputType> {
     pub(crate) nodes: Vec<T>,
     /// Where the page lies.
     pub(crate) page_info: PageInfo,
+    /// How many there are in all, the same on every page; null where that is not counted.
+    pub(crate) total_count: Option<Long>,
 }
 
 impl<T: OutputType + Clone> Connection<T> {
@@ -57,7 +60,7 @@ impl<T: OutputType + Clone> Connection<T> {
         };
         let nodes = items.iter().map(|(_, node)| node.clone()).collect();
         let edges = items.into_iter().map(|(cursor, node)| Edge { cursor, node }).collect();
-        Self { edges, nodes, page_info }
+        Self { edges, nodes, page_info, total_count: None }
     }
 }
 

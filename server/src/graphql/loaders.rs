@@ -4,6 +4,7 @@ use crate::problem::Problem;
 use crate::state::App;
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, Error, Result};
+use cairn_schemas::Position;
 use std::collections::HashMap;
 
 use super::scalars::Ref;
@@ -15,17 +16,20 @@ const BATCH_MAX: usize = 500;
 /// Reads things of the catalog by ref.
 pub(crate) struct Things(App);
 
-impl Loader<String> for Things {
+/// A ref, and the past position at which it is asked for.
+type Key = (String, Option<Position>);
+
+impl Loader<Key> for Things {
     type Value = Thing;
     type Error = Error;
 
-    async fn load(&self, refs: &[String]) -> Result<HashMap<String, Thing>, Error> {
-        let refs = refs.to_vec();
+    async fn load(&self, keys: &[Key]) -> Result<HashMap<Key, Thing>, Error> {
+        let keys = keys.to_vec();
         let found = self.0.read(move |ctx| {
-            let mut found = HashMap::with_capacity(refs.len());
-            for reference in refs {
-                if let Some(entity) = ctx.projections().catalog().get(&reference)? {
-                    found.insert(reference, Thing::from(entity));
+            let mut found = HashMap::with_capacity(keys.len());
+            for (reference, as_of) in keys {
+                if let Some(entity) = ctx.projections().catalog().state(&reference, as_of)? {
+                    found.insert((reference, as_of), Thing::new(entity, as_of));
                 }
             }
             Ok::<_, Problem>(found)
@@ -38,14 +42,19 @@ pub(crate) fn things(app: App) -> DataLoader<Things> {
     DataLoader::new(Things(app), tokio::spawn).max_batch_size(BATCH_MAX)
 }
 
-/// The things of some refs in their order; those that the catalog has not heard of are left out.
-pub(crate) async fn load_all(ctx: &Context<'_>, refs: Vec<Ref>) -> Result<Vec<Thing>> {
-    let refs: Vec<String> = refs.iter().map(|reference| reference.0.to_string()).collect();
-    let mut found = ctx.data::<DataLoader<Things>>()?.load_many(refs.clone()).await?;
-    Ok(refs.iter().filter_map(|reference| found.remove(reference)).collect())
+/// The things of some refs in their order, as they were at a position where one is given; those that the catalog has
+/// not heard of are left out.
+pub(crate) async fn load_all(ctx: &Context<'_>, refs: Vec<Ref>, as_of: Option<Position>) -> Result<Vec<Thing>> {
+    let keys: Vec<Key> = refs.iter().map(|reference| (reference.0.to_string(), as_of)).collect();
+    let mut found = ctx.data::<DataLoader<Things>>()?.load_many(keys.clone()).await?;
+    Ok(keys.iter().filter_map(|key| found.remove(key)).collect())
 }
 
-/// The thing of a ref; `None` where the catalog has not heard of it.
-pub(crate) async fn load(ctx: &Context<'_>, reference: impl ToString) -> Result<Option<Thing>> {
-    ctx.data::<DataLoader<Things>>()?.load_one(reference.to_string()).await
+/// The thing of a ref, as it was at a position where one is given; `None` where the catalog has not heard of it.
+pub(crate) async fn load(
+    ctx: &Context<'_>,
+    reference: impl ToString,
+    as_of: Option<Position>,
+) -> Result<Option<Thing>> {
+    ctx.data::<DataLoader<Things>>()?.load_one((reference.to_string(), as_of)).await
 }

@@ -1,6 +1,7 @@
 //! GraphQL over everything the ledger's projections know: types, queries, mutations, subscriptions, and their limits.
 
 mod as_of;
+mod catalog;
 mod connection;
 mod curves;
 mod evaluations;

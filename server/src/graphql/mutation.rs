@@ -6,12 +6,16 @@ use crate::problem::Problem;
 use crate::state::{App, spawned};
 use async_graphql::{Context, Object, Result, SimpleObject};
 use cairn_processors::deployments;
-use cairn_schemas::NewEvent;
+use cairn_schemas::events::annotation::AnnotationRecorded;
+use cairn_schemas::{NewEvent, RawJson, RunId};
 use serde_json::Value;
 use std::time::Instant;
 
 use super::pipelines::PipelineRun;
 use super::scalars::{Long, Position, Ref, Timestamp};
+
+/// Source of the annotations that come this way.
+const ANNOTATIONS: &str = "cairn://server/annotations";
 
 /// Where an event was recorded.
 #[derive(SimpleObject)]
@@ -64,14 +68,27 @@ impl Mutation {
             _ => NewEvent::from_cloudevent(text.as_bytes()).map(|event| vec![event]),
         };
         let appended = app.append(batch.map_err(Problem::from)?.into(), deadline).await?;
-        let shown = |one: cairn_ledger::Appended| Appended {
-            position: Position(one.position),
-            stream_version: Long(one.stream_version),
-            duplicate: one.duplicate,
-            recorded_at: Timestamp(one.recorded_at),
-            cursor: cursor::of_position(Some(one.position)),
-        };
-        Ok(appended.into_iter().map(shown).collect())
+        Ok(appended.into_iter().map(appended_as).collect())
+    }
+
+    /// Says something of a thing beside what its own events say: what is not given stays as it was.
+    async fn annotate(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "ref", desc = "What it is said of: any ref.")] reference: Ref,
+        #[graphql(
+            desc = "An object: each name gets its value (text, number, true or false); null takes the name away."
+        )]
+        tags: Option<Value>,
+        #[graphql(desc = "Who answers for it from now on; empty: nobody.")] owner: Option<String>,
+        #[graphql(desc = "One more note.")] note: Option<String>,
+    ) -> Result<Appended> {
+        let event = annotation(reference.0, tags, owner, note)?;
+        let app = ctx.data::<App>()?;
+        let deadline = Instant::now() + APPEND_DEADLINE;
+        let _room = app.begin_append(event.event.encode().len(), deadline).await?;
+        let appended = app.append(vec![event].into(), deadline).await?;
+        appended.into_iter().map(appended_as).next().ok_or_else(|| Problem::internal("nothing was appended").into())
     }
 
     /// Runs a pipeline in the background, one after the other. Follow it by `pipelineRun(id)` and by the subscription to
@@ -126,6 +143,42 @@ impl Mutation {
         let active = spawned(move || deployments::roll_back(&job, &deployment, &reason).map_err(Problem::from));
         Ok(shown(active.await?, app))
     }
+}
+
+fn appended_as(one: cairn_ledger::Appended) -> Appended {
+    Appended {
+        position: Position(one.position),
+        stream_version: Long(one.stream_version),
+        duplicate: one.duplicate,
+        recorded_at: Timestamp(one.recorded_at),
+        cursor: cursor::of_position(Some(one.position)),
+    }
+}
+
+fn annotation(
+    subject: cairn_schemas::Ref,
+    tags: Option<Value>,
+    owner: Option<String>,
+    note: Option<String>,
+) -> Result<NewEvent, Problem> {
+    let is_scalar = |value: &Value| !value.is_array() && !value.is_object();
+    match &tags {
+        None if owner.is_none() && note.is_none() => {
+            return Err(Problem::malformed("nothing is said; give tags, an owner or a note"));
+        }
+        Some(Value::Object(tags)) => {
+            if let Some((name, _)) = tags.iter().find(|(name, value)| name.is_empty() || !is_scalar(value)) {
+                let why =
+                    format!("the tag `{name}` needs a name, and text, a number, true, false or null as its value");
+                return Err(Problem::malformed(why));
+            }
+        }
+        None => {}
+        Some(_) => return Err(Problem::malformed("tags are an object, such as {\"team\": \"search\"}")),
+    }
+    let tags = tags.map_or_else(RawJson::default, |tags| RawJson::of(&tags));
+    let event = AnnotationRecorded { subject, tags, owner, note };
+    Ok(NewEvent::new(ANNOTATIONS, &RunId::generate().to_string(), event))
 }
 
 fn shown(active: deployments::Active, app: &App) -> Active {

@@ -7,18 +7,16 @@ use async_graphql::{Context, MergedObject, Object, Result};
 use cairn_schemas::{self as schemas, RunId};
 
 use super::as_of::{self, AsOf};
+use super::catalog::CatalogQuery;
 use super::connection::{Connection, page_cost};
 use super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
 use super::evaluations::Evaluations;
 use super::events::{Event, PageQuery, page};
 use super::lineage::{Direction, Lineage, Reach, walk};
-use super::loaders::load;
 use super::log::{Coverage, Log, Projection, projections};
 use super::pipelines::PipelineRun;
 use super::scalars::{Position, Ref};
-use super::things::{Dataset, Deployment, Document, Evaluation, ListQuery, Model, Run, Thing, list};
 use crate::filter::Filter;
-use async_graphql::OutputType;
 use std::sync::Arc;
 
 /// Pipelines that `pipelineRuns` shows at most.
@@ -26,21 +24,21 @@ const PIPELINES_MAX: i32 = 256;
 
 /// What can be asked. Every answer's `extensions.coverage` names the position it covers. An `atLeast` argument waits until
 /// the answer covers that position, so that a writer reads its own writes; the header cairn-at-least does so for a
-/// whole request.
+/// whole request. `asOf` asks for the past, by recorded time: such an answer never changes.
 #[derive(MergedObject)]
-pub(crate) struct Query(Things, Evaluations);
+pub(crate) struct Query(Base, CatalogQuery, Evaluations);
 
 impl Query {
     pub(crate) fn new() -> Self {
-        Self(Things, Evaluations)
+        Self(Base, CatalogQuery, Evaluations)
     }
 }
 
-/// The log, the things in it, and how they hang together.
-struct Things;
+/// The log, and how things hang together.
+struct Base;
 
 #[Object]
-impl Things {
+impl Base {
     /// What the answers of this query cover; or which position a past state is.
     async fn coverage(
         &self,
@@ -91,156 +89,6 @@ impl Things {
         let filter = Filter::new(&types.unwrap_or_default(), stream, project)?;
         let query = PageQuery { first, after, last, before, filter };
         Ok(ctx.data::<App>()?.read(move |ctx| page(ctx, &query)).await?)
-    }
-
-    /// A run by its id or its ref.
-    async fn run(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "A UUID, or run:<uuid>.")] id: String,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Option<Run>> {
-        wait(ctx, at_least).await?;
-        let run: RunId = id.parse().map_err(|e: schemas::Error| Problem::malformed(e.to_string()))?;
-        super::things::thing_of_run(ctx, &run).await
-    }
-
-    /// Runs, the newest first unless told otherwise.
-    #[graphql(complexity = "page_cost(first, child_complexity)")]
-    async fn runs(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
-        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
-        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
-        #[graphql(desc = "ingest, dataset, tokenizer, train, evaluate, judge, gate or deploy.")] kind: Option<String>,
-        #[graphql(desc = "running, completed, failed, cancelled, imported or placeholder.")] state: Option<String>,
-        #[graphql(desc = "Only runs of this project.")] project: Option<String>,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Connection<Run>> {
-        // Trainings have a list of their own, so that they are found among many other runs.
-        let training = kind.as_deref() == Some("train");
-        let (list_kind, job) = if training { ("training", None) } else { ("run", kind) };
-        let query = ListQuery { kind: list_kind, first, after, newest_first, state, project, job };
-        listed(ctx, at_least, query, Run::from).await
-    }
-
-    /// A version of a dataset.
-    async fn dataset(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(name = "ref", desc = "ds://project/name@1.2.0; without the version its latest committed one.")]
-        reference: String,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Option<Dataset>> {
-        named(ctx, at_least, "dataset", reference, Dataset::from).await
-    }
-
-    /// Versions of datasets, the newest first unless told otherwise.
-    #[graphql(complexity = "page_cost(first, child_complexity)")]
-    async fn datasets(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
-        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
-        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
-        #[graphql(desc = "building, committed or withdrawn.")] state: Option<String>,
-        #[graphql(desc = "Only datasets of this project.")] project: Option<String>,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Connection<Dataset>> {
-        let query = ListQuery { kind: "dataset", first, after, newest_first, state, project, job: None };
-        listed(ctx, at_least, query, Dataset::from).await
-    }
-
-    /// A version of a model.
-    async fn model(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(
-            name = "ref",
-            desc = "model://project/name@3; or an alias after the @; without either its highest version."
-        )]
-        reference: String,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Option<Model>> {
-        named(ctx, at_least, "model", reference, Model::from).await
-    }
-
-    /// Versions of models, the newest first unless told otherwise.
-    #[graphql(complexity = "page_cost(first, child_complexity)")]
-    async fn models(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
-        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
-        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
-        #[graphql(desc = "Only models of this project.")] project: Option<String>,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Connection<Model>> {
-        let query = ListQuery { kind: "model", first, after, newest_first, state: None, project, job: None };
-        listed(ctx, at_least, query, Model::from).await
-    }
-
-    /// A deployment by its name or its ref.
-    async fn deployment(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Its name, or deployment:<name>.")] name: String,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Option<Deployment>> {
-        let reference = if name.starts_with("deployment:") { name } else { format!("deployment:{name}") };
-        named(ctx, at_least, "deployment", reference, Deployment::from).await
-    }
-
-    /// Deployments, the newest first unless told otherwise.
-    #[graphql(complexity = "page_cost(first, child_complexity)")]
-    async fn deployments(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
-        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
-        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
-        #[graphql(desc = "created, active or retired.")] state: Option<String>,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Connection<Deployment>> {
-        let query = ListQuery { kind: "deployment", first, after, newest_first, state, project: None, job: None };
-        listed(ctx, at_least, query, Deployment::from).await
-    }
-
-    /// A document that was ingested.
-    async fn document(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(name = "ref", desc = "doc:<blake3>")] reference: String,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Option<Document>> {
-        named(ctx, at_least, "document", reference, Document::from).await
-    }
-
-    /// An evaluation.
-    async fn evaluation(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(name = "ref", desc = "eval:<id>")] reference: String,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Option<Evaluation>> {
-        named(ctx, at_least, "evaluation", reference, Evaluation::from).await
-    }
-
-    /// Evaluations, the newest first unless told otherwise.
-    #[graphql(complexity = "page_cost(first, child_complexity)")]
-    async fn evaluations(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
-        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
-        #[graphql(desc = "The newest first.", default = true)] newest_first: bool,
-        #[graphql(desc = "completed, failed or superseded.")] state: Option<String>,
-        #[graphql(desc = "Only evaluations of this project.")] project: Option<String>,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Connection<Evaluation>> {
-        let query = ListQuery { kind: "evaluation", first, after, newest_first, state, project, job: None };
-        listed(ctx, at_least, query, Evaluation::from).await
     }
 
     /// What a thing was made of (UP), what was made of it (DOWN), or both. A thing that the ledger has not heard of has no
@@ -305,49 +153,4 @@ pub(crate) async fn wait<'c>(ctx: &Context<'c>, at_least: Option<Position>) -> R
         app.wait_for(position.0).await?;
     }
     Ok(app)
-}
-
-async fn listed<T>(
-    ctx: &Context<'_>,
-    at_least: Option<Position>,
-    query: ListQuery,
-    wrap: fn(Thing) -> T,
-) -> Result<Connection<T>>
-where
-    T: OutputType + Clone + Send + 'static,
-{
-    let app = wait(ctx, at_least).await?;
-    Ok(app.read(move |ctx| list(ctx, &query, wrap)).await?)
-}
-
-/// The thing of a ref, or of a name that means one; `None` where the ledger has not heard of it.
-async fn named<T>(
-    ctx: &Context<'_>,
-    at_least: Option<Position>,
-    kind: &'static str,
-    name: String,
-    wrap: fn(Thing) -> T,
-) -> Result<Option<T>> {
-    let app = wait(ctx, at_least).await?;
-    let reference = match name.parse::<schemas::Ref>() {
-        Ok(reference) if reference.kind() == kind => Some(reference),
-        Ok(other) => return Err(Problem::malformed(format!("`{name}` names a {}, not a {kind}", other.kind())).into()),
-        // A family or an alias, such as model://team/chat@production.
-        Err(error) => {
-            let found = app.read({
-                let name = name.clone();
-                move |ctx| Ok(ctx.projections().catalog().resolve(&name)?)
-            });
-            let family =
-                name.starts_with("ds://") && kind == "dataset" || name.starts_with("model://") && kind == "model";
-            match found.await? {
-                None if !family => return Err(Problem::malformed(error.to_string()).into()),
-                found => found,
-            }
-        }
-    };
-    match reference {
-        Some(reference) => Ok(load(ctx, reference).await?.map(wrap)),
-        None => Ok(None),
-    }
 }

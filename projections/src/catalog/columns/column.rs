@@ -64,6 +64,19 @@ impl SortKey {
     }
 }
 
+/// What a filter says of a symbol.
+const UNKNOWN: u8 = 0;
+const NO: u8 = 1;
+const YES: u8 = 2;
+
+fn shown(answer: Option<bool>) -> u8 {
+    match answer {
+        None => UNKNOWN,
+        Some(false) => NO,
+        Some(true) => YES,
+    }
+}
+
 impl Column {
     pub(super) fn new() -> Self {
         Self { numbers: Cells::new(), symbols: Cells::new(), texts: Pool::new(), ranks: OnceLock::new() }
@@ -116,7 +129,7 @@ impl Column {
         self.numbers.scan(yes.words_mut(), known.words_mut(), wanted);
     }
 
-    /// Rows whose truth value or text is wanted into `yes`; all that have either, and that `is_known` says something
+    /// Rows whose truth value or text is wanted into `yes`; all that have either, and that `answer` says something
     /// about, into `known`.
     pub(in crate::catalog) fn symbols(
         &self,
@@ -124,25 +137,36 @@ impl Column {
         known: &mut Bits,
         answer: impl Fn(Cell<'_>) -> Option<bool>,
     ) {
-        if self.symbols.count() == 0 {
-            return;
-        }
-        let mut answers = vec![0u8; self.texts.end() + TEXTS as usize];
-        let shown = |answer: Option<bool>| answer.map_or(0, |yes| 1 + u8::from(yes));
+        let mut answers = vec![NO; self.texts.end() + TEXTS as usize];
         answers[FALSE as usize] = shown(answer(Cell::Bool(false)));
         answers[TRUE as usize] = shown(answer(Cell::Bool(true)));
         for (text, number) in self.texts.iter() {
             answers[(number + TEXTS) as usize] = shown(answer(Cell::Text(text)));
         }
-        let mut present = Bits::none(0);
-        if answers.iter().all(|answer| *answer != 0) {
-            self.symbols.scan(yes.words_mut(), known.words_mut(), |symbol| answers[symbol as usize] == 2);
+        self.answered(yes, known, &answers);
+    }
+
+    /// Rows whose text begins with a prefix and is wanted into `yes`; all that have a text into `known`.
+    pub(in crate::catalog) fn texts(&self, yes: &mut Bits, known: &mut Bits, prefix: &str, wanted: impl Fn(&str) -> bool) {
+        let mut answers = vec![NO; self.texts.end() + TEXTS as usize];
+        (answers[FALSE as usize], answers[TRUE as usize]) = (UNKNOWN, UNKNOWN);
+        for (text, number) in self.texts.from(prefix).take_while(|(text, _)| text.starts_with(prefix)) {
+            answers[(number + TEXTS) as usize] = shown(Some(wanted(text)));
+        }
+        self.answered(yes, known, &answers);
+    }
+
+    fn answered(&self, yes: &mut Bits, known: &mut Bits, answers: &[u8]) {
+        if self.symbols.count() == 0 {
             return;
         }
-        present.clone_from(known);
-        let mut answered = yes.clone();
-        self.symbols.scan(answered.words_mut(), present.words_mut(), |symbol| answers[symbol as usize] != 0);
-        self.symbols.scan(yes.words_mut(), present.words_mut(), |symbol| answers[symbol as usize] == 2);
+        if !answers.contains(&UNKNOWN) {
+            self.symbols.scan(yes.words_mut(), known.words_mut(), |symbol| answers[symbol as usize] == YES);
+            return;
+        }
+        let (mut answered, mut any) = (known.clone(), known.clone());
+        self.symbols.scan(answered.words_mut(), any.words_mut(), |symbol| answers[symbol as usize] != UNKNOWN);
+        self.symbols.scan(yes.words_mut(), any.words_mut(), |symbol| answers[symbol as usize] == YES);
         known.or(&answered);
     }
 

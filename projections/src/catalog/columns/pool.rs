@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 #[derive(Debug)]
 pub(super) struct Pool<K> {
@@ -33,6 +34,15 @@ impl<K: Ord + Clone> Pool<K> {
     /// In the order of the keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, u32)> {
         self.numbers.iter().map(|(key, number)| (key, *number))
+    }
+
+    /// Those from a key on, in order.
+    pub(super) fn from<'p, Q: Ord + ?Sized>(&'p self, key: &Q) -> impl Iterator<Item = (&'p K, u32)>
+    where
+        K: Borrow<Q>,
+    {
+        let range = (Bound::Included(key), Bound::Unbounded);
+        self.numbers.range::<Q, _>(range).map(|(key, number)| (key, *number))
     }
 
     /// The number of a key for one more row, and whether the key is new.

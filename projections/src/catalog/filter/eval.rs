@@ -82,9 +82,13 @@ impl Asking<'_> {
                     format!("`{}` is a time; compare it by <, <=, >, >=, =, IN or BETWEEN", path.name),
                 ));
             }
-            Test::Like(pattern) => found.texts(column, &like(pattern).map_err(|e| self.wrong(path.at, e.to_string()))?),
+            Test::Like(pattern) => {
+                let like = Like::new(pattern).map_err(|e| self.wrong(path.at, e.to_string()))?;
+                column.texts(&mut found.yes, &mut found.known, &like.prefix, |text| like.is_match(text));
+            }
             Test::Matches(pattern) => {
-                found.texts(column, &compiled(pattern).map_err(|e| self.wrong(path.at, e.to_string()))?);
+                let pattern = compiled(pattern).map_err(|e| self.wrong(path.at, e.to_string()))?;
+                column.texts(&mut found.yes, &mut found.known, "", |text| pattern.is_match(text));
             }
             Test::Has(literal) => column.symbols(&mut found.yes, &mut found.known, |cell| has(cell, &literal.value)),
         }
@@ -192,14 +196,6 @@ impl Matching {
             column.symbol(&mut self.yes, &mut self.known, cell(scalar));
         }
     }
-
-    /// Texts by a pattern; of what is no text nothing can be said.
-    fn texts(&mut self, column: &Column, pattern: &Regex) {
-        column.symbols(&mut self.yes, &mut self.known, |cell| match cell {
-            Cell::Text(text) => Some(pattern.is_match(text)),
-            _ => None,
-        });
-    }
 }
 
 fn cell(scalar: &Scalar) -> Cell<'_> {
@@ -221,8 +217,46 @@ fn holds(comparison: Comparison, ordering: Ordering) -> bool {
     }
 }
 
+/// A LIKE pattern.
+pub(super) struct Like {
+    /// What every match begins with.
+    prefix: String,
+    rest: Rest,
+}
+
+/// What a LIKE pattern asks of the text behind its prefix.
+enum Rest {
+    Anything,
+    Nothing,
+    /// `%text%`.
+    Contains(String),
+    Pattern(Regex),
+}
+
+impl Like {
+    pub(super) fn new(pattern: &str) -> Result<Self, regex::Error> {
+        let (prefix, rest) = pattern.split_at(pattern.find(['%', '_']).unwrap_or(pattern.len()));
+        let inner = rest.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')).filter(|inner| !inner.contains(['%', '_']));
+        let rest = match (rest, inner) {
+            ("", _) => Rest::Nothing,
+            ("%", _) => Rest::Anything,
+            (_, Some(inner)) => Rest::Contains(inner.to_owned()),
+            (rest, None) => Rest::Pattern(expression(rest)?),
+        };
+        Ok(Self { prefix: prefix.to_owned(), rest })
+    }
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        text.strip_prefix(&self.prefix).is_some_and(|rest| match &self.rest {
+            Rest::Anything => true,
+            Rest::Nothing => rest.is_empty(),
+            Rest::Contains(inner) => rest.contains(inner),
+            Rest::Pattern(pattern) => pattern.is_match(rest),
+        })
+    }
+}
+
 /// The regular expression that a LIKE pattern means.
-pub(super) fn like(pattern: &str) -> Result<Regex, regex::Error> {
+fn expression(pattern: &str) -> Result<Regex, regex::Error> {
     let mut expression = String::from("(?s)^");
     for c in pattern.chars() {
         match c {

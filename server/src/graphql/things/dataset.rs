@@ -5,7 +5,6 @@ use async_graphql::{Context, MergedObject, Object, Result, SimpleObject};
 use serde_json::Value;
 
 use super::super::connection::{Connection, page_cost, page_length};
-use super::super::loaders::load_all;
 use super::super::scalars::{Long, Ref};
 use super::list::Place;
 use super::{Run, Thing};
@@ -77,14 +76,11 @@ impl DatasetFields {
     }
     /// The run that built it.
     async fn run(&self, ctx: &Context<'_>) -> Result<Option<Run>> {
-        match self.0.text(&["run"]) {
-            Some(run) => super::thing_of_run(ctx, &run.parse()?).await,
-            None => Ok(None),
-        }
+        self.0.linked_run(ctx, &["run"]).await
     }
     /// Versions that it was derived from.
     async fn parents(&self, ctx: &Context<'_>) -> Result<Vec<Dataset>> {
-        let parents = load_all(ctx, self.0.refs(&["parents"])).await?;
+        let parents = self.0.all_linked(ctx, self.0.refs(&["parents"])).await?;
         Ok(parents.into_iter().map(Dataset::from).collect())
     }
     /// The documents it is made of, in the order of its pages.
@@ -96,7 +92,7 @@ impl DatasetFields {
         #[graphql(desc = "Goes on after this cursor.")] after: Option<String>,
     ) -> Result<Connection<Document>> {
         let length = page_length("first", first)?;
-        let (app, dataset) = (ctx.data::<App>()?, self.0.reference()?);
+        let (app, dataset, as_of) = (ctx.data::<App>()?, self.0.reference()?, self.0.as_of);
         let family = format!("documents of {dataset}");
         let place = after.as_deref().map(|text| Place::decode(&family, text)).transpose()?.unwrap_or_default();
         let page = app.read(move |ctx| {
@@ -105,8 +101,8 @@ impl DatasetFields {
             let mut known = Vec::with_capacity(length);
             for (index, document) in page.items.iter().enumerate().skip(place.seen) {
                 let seen = Place { after: place.after.clone(), seen: index + 1 };
-                let entity = catalog.get(&document.to_string())?;
-                known.extend(entity.map(|entity| (seen.encode(&family), Document::from(Thing::from(entity)))));
+                let entity = catalog.state(&document.to_string(), as_of)?;
+                known.extend(entity.map(|entity| (seen.encode(&family), Document::from(Thing::new(entity, as_of)))));
             }
             Ok((known, page.next.map(|next| Place { after: Some(next), seen: 0 }.encode(&family))))
         });
@@ -171,9 +167,6 @@ impl DocumentFields {
     }
     /// The run that ingested it.
     async fn run(&self, ctx: &Context<'_>) -> Result<Option<Run>> {
-        match self.0.text(&["run"]) {
-            Some(run) => super::thing_of_run(ctx, &run.parse()?).await,
-            None => Ok(None),
-        }
+        self.0.linked_run(ctx, &["run"]).await
     }
 }

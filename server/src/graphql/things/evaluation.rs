@@ -4,7 +4,6 @@ use crate::state::App;
 use async_graphql::{Context, MergedObject, Object, Result};
 use cairn_projections::evals::At;
 
-use super::super::loaders::load;
 use super::super::results::Measure;
 use super::super::scalars::{Long, Ref};
 use super::{Dataset, Thing};
@@ -67,8 +66,7 @@ impl EvaluationFields {
     }
     /// The dataset that it was measured on.
     async fn dataset(&self, ctx: &Context<'_>) -> Result<Option<Dataset>> {
-        let Some(dataset) = self.0.a_ref(&["dataset"]) else { return Ok(None) };
-        Ok(load(ctx, dataset.0).await?.map(Dataset::from))
+        Ok(self.0.linked(ctx, &["dataset"]).await?.map(Dataset::from))
     }
     /// What was measured.
     async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<Measure>> {

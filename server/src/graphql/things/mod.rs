@@ -12,35 +12,71 @@ pub(crate) use list::{ListQuery, list};
 pub(crate) use model::{Deployment, Model};
 pub(crate) use run::{Run, thing_of_run};
 
-use async_graphql::{Context, Object, Result};
-use cairn_projections::catalog::Entity;
+use async_graphql::{Context, Object, Result, SimpleObject};
+use cairn_projections::catalog::{self, Entity};
 use cairn_schemas as schemas;
 use serde_json::Value;
 use std::sync::Arc;
 
 use super::lineage::{Direction, Lineage, Reach, walk};
+use super::loaders::{load, load_all};
 use super::scalars::{Long, Position, Ref, Timestamp};
 
 /// What all things have in common.
 #[derive(Clone)]
-pub(crate) struct Thing(Arc<Entity>);
+pub(crate) struct Thing {
+    entity: Arc<Entity>,
+    /// The past position at which it is shown; so is what hangs on it.
+    as_of: Option<schemas::Position>,
+}
 
-impl From<Entity> for Thing {
-    fn from(entity: Entity) -> Self {
-        Self(Arc::new(entity))
+/// Something that was noted of a thing.
+#[derive(Clone, SimpleObject)]
+pub(crate) struct Note {
+    /// What was noted.
+    note: String,
+    /// Position of the event that says so.
+    position: Position,
+    /// When that was recorded.
+    recorded_at: Timestamp,
+}
+
+impl From<&catalog::Note> for Note {
+    fn from(note: &catalog::Note) -> Self {
+        let (position, recorded_at) = (Position(note.position), Timestamp(note.recorded_at));
+        Self { note: note.note.clone(), position, recorded_at }
     }
 }
 
 impl Thing {
+    pub(crate) fn new(entity: Entity, as_of: Option<schemas::Position>) -> Self {
+        Self { entity: Arc::new(entity), as_of }
+    }
     pub(crate) fn entity(&self) -> &Entity {
-        &self.0
+        &self.entity
+    }
+    /// The thing whose ref stands at a path.
+    async fn linked(&self, ctx: &Context<'_>, path: &[&str]) -> Result<Option<Thing>> {
+        match self.a_ref(path) {
+            Some(reference) => load(ctx, reference.0, self.as_of).await,
+            None => Ok(None),
+        }
+    }
+    /// The things whose refs stand in a list.
+    async fn all_linked(&self, ctx: &Context<'_>, refs: Vec<Ref>) -> Result<Vec<Thing>> {
+        load_all(ctx, refs, self.as_of).await
+    }
+    /// The run whose id stands at a path.
+    async fn linked_run(&self, ctx: &Context<'_>, path: &[&str]) -> Result<Option<Run>> {
+        let Some(run) = self.text(path) else { return Ok(None) };
+        Ok(load(ctx, schemas::Ref::Run(run.parse()?), self.as_of).await?.map(Run::from))
     }
     fn reference(&self) -> Result<schemas::Ref> {
-        Ok(self.0.reference.parse()?)
+        Ok(self.entity.reference.parse()?)
     }
     /// An attribute by the path of its names.
     fn at(&self, path: &[&str]) -> Option<&Value> {
-        path.iter().try_fold(&self.0.attributes, |value, name| value.get(name)).filter(|value| !value.is_null())
+        path.iter().try_fold(&self.entity.attributes, |value, name| value.get(name)).filter(|value| !value.is_null())
     }
     fn text(&self, path: &[&str]) -> Option<String> {
         self.at(path)?.as_str().map(str::to_owned)
@@ -69,37 +105,49 @@ impl Thing {
     }
     /// For people: project/name, a job's name, a document's URI.
     async fn name(&self) -> &str {
-        &self.0.name
+        &self.entity.name
     }
     /// Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets); registered
     /// (models); created, active, retired (deployments); ingested, removed (documents); completed, failed, superseded
     /// (evaluations).
     async fn state(&self) -> &str {
-        &self.0.state
+        &self.entity.state
     }
     /// The project it belongs to.
     async fn project(&self) -> &str {
-        &self.0.project
+        &self.entity.project
     }
     /// When the ledger first heard of it.
     async fn created_at(&self) -> Timestamp {
-        Timestamp(self.0.created_at)
+        Timestamp(self.entity.created_at)
     }
     /// Position of the first event about it.
     async fn created_position(&self) -> Position {
-        Position(self.0.created_position)
+        Position(self.entity.created_position)
     }
     /// When the last event about it was recorded.
     async fn updated_at(&self) -> Timestamp {
-        Timestamp(self.0.updated_at)
+        Timestamp(self.entity.updated_at)
     }
     /// Position of the last event about it.
     async fn updated_position(&self) -> Position {
-        Position(self.0.updated_position)
+        Position(self.entity.updated_position)
+    }
+    /// Who answers for it, as people said by annotations.
+    async fn owner(&self) -> Option<&str> {
+        self.entity.owner.as_deref()
+    }
+    /// What people said of it by name: an object.
+    async fn tags(&self) -> Value {
+        Value::Object(self.entity.tags.clone())
+    }
+    /// What people noted of it, oldest first; the latest 100.
+    async fn notes(&self) -> Vec<Note> {
+        self.entity.notes.iter().map(Note::from).collect()
     }
     /// Everything its events say of it, by the names of their fields.
     async fn attributes(&self) -> &Value {
-        &self.0.attributes
+        &self.entity.attributes
     }
     /// What it was made of (UP), or what was made of it (DOWN).
     #[graphql(complexity = "20 + child_complexity")]

@@ -6,7 +6,6 @@ use cairn_projections::catalog::DeploymentChange;
 use serde_json::Value;
 
 use super::super::as_of::AsOf;
-use super::super::loaders::load;
 use super::super::results::{Gate, Standing, Tally, gates, standings, tallies};
 use super::super::scalars::{Long, Position, Ref, Timestamp};
 use super::{Dataset, Run, Thing};
@@ -58,20 +57,15 @@ impl ModelFields {
     }
     /// The run that made it.
     async fn run(&self, ctx: &Context<'_>) -> Result<Option<Run>> {
-        match self.0.text(&["run"]) {
-            Some(run) => super::thing_of_run(ctx, &run.parse()?).await,
-            None => Ok(None),
-        }
+        self.0.linked_run(ctx, &["run"]).await
     }
     /// The dataset that it was trained on.
     async fn dataset(&self, ctx: &Context<'_>) -> Result<Option<Dataset>> {
-        let Some(dataset) = self.0.a_ref(&["dataset"]) else { return Ok(None) };
-        Ok(load(ctx, dataset.0).await?.map(Dataset::from))
+        Ok(self.0.linked(ctx, &["dataset"]).await?.map(Dataset::from))
     }
     /// The model it was trained from.
     async fn base_model(&self, ctx: &Context<'_>) -> Result<Option<Model>> {
-        let Some(base) = self.0.a_ref(&["base_model"]) else { return Ok(None) };
-        Ok(load(ctx, base.0).await?.map(Model::from))
+        Ok(self.0.linked(ctx, &["base_model"]).await?.map(Model::from))
     }
     /// Results measured on it, in order of position.
     async fn results(
@@ -168,8 +162,7 @@ impl DeploymentFields {
     }
     /// What answers now; null where nothing was promoted or it is retired.
     async fn model(&self, ctx: &Context<'_>) -> Result<Option<Model>> {
-        let Some(active) = self.0.a_ref(&["active", "model"]) else { return Ok(None) };
-        Ok(load(ctx, active.0).await?.map(Model::from))
+        Ok(self.0.linked(ctx, &["active", "model"]).await?.map(Model::from))
     }
     /// BLAKE3 of the weights that answer now.
     async fn weights_digest(&self) -> Option<String> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::as_of::AsOf;
 use super::super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
-use super::super::loaders::{load, load_all};
+use super::super::loaders::load;
 use super::super::results::{Gate, Standing, gates, standings};
 use super::super::scalars::{Long, Position, Ref, Timestamp};
 use super::{Dataset, Model, Thing};
@@ -29,11 +29,11 @@ impl From<Thing> for Run {
 
 /// The run of an id.
 pub(crate) async fn thing_of_run(ctx: &Context<'_>, run: &RunId) -> Result<Option<Run>> {
-    Ok(load(ctx, format!("run:{run}")).await?.map(Run::from))
+    Ok(load(ctx, format!("run:{run}"), None).await?.map(Run::from))
 }
 
 /// The kind of job, or what a run without one does.
-pub(crate) fn kind_of(entity: &Entity) -> String {
+fn kind_of(entity: &Entity) -> String {
     let attributes = &entity.attributes;
     let job = attributes["job"]["kind"].as_str();
     let own = if attributes.get("training").is_some() { "train" } else { "ingest" };
@@ -143,15 +143,11 @@ impl RunFields {
     }
     /// The dataset that it was trained on.
     async fn dataset(&self, ctx: &Context<'_>) -> Result<Option<Dataset>> {
-        let Some(reference) = self.0.a_ref(&["training", "dataset"]) else { return Ok(None) };
-        Ok(load(ctx, reference.0).await?.map(Dataset::from))
+        Ok(self.0.linked(ctx, &["training", "dataset"]).await?.map(Dataset::from))
     }
     /// The run that made what it started from.
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Run>> {
-        match self.0.text(&["training", "parent"]) {
-            Some(parent) => thing_of_run(ctx, &parent.parse()?).await,
-            None => Ok(None),
-        }
+        self.0.linked_run(ctx, &["training", "parent"]).await
     }
     /// The models that were registered from it, at most 100.
     async fn models(&self, ctx: &Context<'_>) -> Result<Vec<Model>> {
@@ -163,7 +159,7 @@ impl RunFields {
                 .neighbours(&run, Direction::Down, Some("model"), None, None, MODELS_MAX)?
                 .neighbours)
         });
-        let models = load_all(ctx, made.await?.into_iter().map(Ref).collect()).await?;
+        let models = self.0.all_linked(ctx, made.await?.into_iter().map(Ref).collect()).await?;
         Ok(models.into_iter().map(Model::from).collect())
     }
     /// Its checkpoints that count, by step.
