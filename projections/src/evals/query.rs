@@ -256,7 +256,7 @@ fn summary(columns: &Columns, store: &dyn Store, series: &Series, at: &At) -> Re
 fn of_subject(store: &dyn Store, subject: &Ref, which: u8) -> Result<Vec<u64>, Error> {
     let prefix = rows::by_subject(&subject.to_string()).done();
     collect(store, &prefix, Order::Ascending, |key, row| {
-        Ok((row == [which]).then(|| rows::subject_position(key)).transpose()?)
+        (row == [which]).then(|| rows::subject_position(key)).transpose()
     })
 }
 
