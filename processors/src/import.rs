@@ -113,6 +113,13 @@ impl<'a> Gathering<'a> {
         self.import.events.push(NewEvent::new(&source, &id, event).in_project(self.project.as_str()));
     }
 
+    /// The event `what`, whose content depends on what else was read: one that says more is another event.
+    fn push_said(&mut self, of: impl std::fmt::Display, what: &str, event: impl Into<Event>) {
+        let event = event.into();
+        let digest = Blake3::of(&event.encode()).to_hex();
+        self.push(of, &format!("{what}/{}", &digest[..16]), event);
+    }
+
     fn keep(&mut self, file: &File) -> Ref {
         if !self.import.artifacts.contains(&file.bytes) {
             self.import.artifacts.push(file.bytes.clone());

@@ -185,7 +185,7 @@ impl Writer<'_, '_> {
                 ),
             });
         }
-        self.gathering.push(run, "imported", event);
+        self.gathering.push_said(run, "imported", event);
         self.gathering.import.summary.runs += 1;
         if let Some(tokens) = tokens_per_step {
             self.tokens_per_step.insert(run, tokens);
@@ -205,12 +205,10 @@ impl Writer<'_, '_> {
         let description = Ref::Artifact(Blake3::of(text.as_bytes()));
         if self.named.insert((run, spot.step)) {
             self.gathering.import.artifacts.push(text.into_bytes());
-            // Known or not decides the event, so that a later import that knows more says so in an event of its own.
             let tokens = self.tokens_at(run, spot.step);
-            let what = if tokens.is_some() { "begun-from/tokens" } else { "begun-from" };
             let listed =
                 CheckpointListed { run, step: spot.step, tokens, location, description: Some(description.clone()) };
-            self.gathering.push(run, &format!("{what}/{}", spot.step), listed);
+            self.gathering.push_said(run, &format!("checkpoint/{}", spot.step), listed);
             self.gathering.import.summary.checkpoints += 1;
         }
         (run, description)
@@ -246,7 +244,7 @@ impl Writer<'_, '_> {
             notes: vec![format!("only named, by {}; no config of it was read", named_in.name)],
             ..imported(run, IMPORTER, file, &UNKNOWN_OF_PLACEHOLDERS, RawJson::of(&json!({ "location": base })), vec![])
         };
-        self.gathering.push(run, "placeholder/imported", event);
+        self.gathering.push_said(run, "placeholder/imported", event);
         self.gathering.import.summary.placeholders += 1;
     }
 
@@ -263,7 +261,7 @@ impl Writer<'_, '_> {
         for Place { step, location } in &list.rows {
             let tokens = self.tokens_at(run, *step);
             let listed = CheckpointListed { run, step: *step, tokens, location: location.clone(), description: None };
-            self.gathering.push(run, &format!("checkpoint/{step}"), listed);
+            self.gathering.push_said(run, &format!("checkpoint/{step}"), listed);
             self.gathering.import.summary.checkpoints += 1;
         }
     }

@@ -348,6 +348,32 @@ fn an_import_recorded_twice_changes_nothing() {
 }
 
 #[test]
+fn what_is_read_later_is_said_beside_what_was_read_before() {
+    let place = tempfile::tempdir().unwrap();
+    let context = crate::Context::open(place.path()).unwrap();
+    let all = folder("olmo/official-1124", &["yaml", "csv"]);
+    let named = |part: &str| -> Vec<File> { all.iter().filter(|file| file.name.contains(part)).cloned().collect() };
+    let mut first = None;
+    for files in [named("seed42."), named("OLMo-2-1124-7B.csv"), all.clone(), all.clone()] {
+        context.projections().catch_up().unwrap();
+        let catalog = context.projections().catalog();
+        let is_known = |run: &RunId| catalog.get(&Ref::Run(*run).to_string()).unwrap().is_some();
+        let import = olmo::read(&files, &project(), &told(&nothing(), &is_known)).unwrap();
+        first = started(&import).into_iter().find(|run| run.method == "pretrain").or(first);
+        let recorded = record(&context, import).unwrap();
+        assert!(files.len() < all.len() || recorded.summary.runs == 4, "{recorded:?}");
+    }
+    context.projections().catch_up().unwrap();
+    let catalog = context.projections().catalog();
+    let run = first.unwrap().run;
+    let checkpoints = catalog.checkpoints(&run).unwrap();
+    assert_eq!(checkpoints.len(), 936, "each step once, however often it was listed");
+    assert!(checkpoints.iter().all(|c| c.tokens.is_some()) && checkpoints.last().unwrap().checkpoint.is_some());
+    let entity = catalog.get(&Ref::Run(run).to_string()).unwrap().unwrap();
+    assert_eq!((entity.name.as_str(), entity.state.as_str()), ("OLMo2-7B-stage1", "imported"));
+}
+
+#[test]
 fn checkpoints_kept_elsewhere_are_known_without_digests() {
     let place = tempfile::tempdir().unwrap();
     let context = crate::Context::open(place.path()).unwrap();

@@ -60,10 +60,7 @@ pub(super) fn apply(at: At<'_, '_>) -> Result<(), Error> {
             checkpoint_saved(recorded, e, rows);
             Ok(())
         }
-        Event::CheckpointListed(e) => {
-            checkpoint_listed(recorded, e, rows);
-            Ok(())
-        }
+        Event::CheckpointListed(e) => checkpoint_listed(recorded, e, rows),
         Event::IngestionStarted(_) | Event::IngestionCompleted(_) | Event::TransformApplied(_) => {
             ingestion(recorded, rows)
         }
@@ -284,17 +281,22 @@ fn checkpoint_saved(recorded: &Recorded, e: &CheckpointSaved, rows: &mut Rows<'_
     rows.write(rows::checkpoint(&e.run.to_string(), e.step, e.attempt, recorded.position.get()), &row);
 }
 
-/// A run that was made elsewhere has one attempt, as far as is known.
-fn checkpoint_listed(recorded: &Recorded, e: &CheckpointListed, rows: &mut Rows<'_>) {
+/// One row a step, in which a later list fills in what an earlier one did not say. A run that was made elsewhere has one
+/// attempt, as far as is known.
+fn checkpoint_listed(recorded: &Recorded, e: &CheckpointListed, rows: &mut Rows<'_>) -> Result<(), Error> {
+    let key = rows::checkpoint(&e.run.to_string(), e.step, 1, 0);
+    let known: Option<CheckpointRow> = rows.read("catalog.checkpoint", &key)?;
+    let known = known.as_ref();
     let row = CheckpointRow {
-        tokens: e.tokens,
-        checkpoint: e.description.as_ref().map(Ref::to_string),
+        tokens: e.tokens.or(known.and_then(|row| row.tokens)),
+        checkpoint: e.description.as_ref().map(Ref::to_string).or(known.and_then(|row| row.checkpoint.clone())),
         state_digest: None,
         weights_digest: None,
         location: Some(e.location.clone()),
         when: When::of(recorded),
     };
-    rows.write(rows::checkpoint(&e.run.to_string(), e.step, 1, recorded.position.get()), &row);
+    rows.write(key, &row);
+    Ok(())
 }
 
 /// An ingestion is part of its run, and the latest one is noted at its source.
