@@ -301,3 +301,59 @@ fn a_rebuild_that_fails_leaves_the_old_store_and_nothing_else() {
     follower.catch_up().unwrap();
     assert_eq!(follower.reached(), list.head());
 }
+
+/// What erasure rests on: rows of what the log no longer says are in no file, journals and old tables among them.
+#[test]
+fn a_rebuild_leaves_no_bytes_of_what_the_log_no_longer_says() {
+    const WORDS: &str = "somebody-whom-nothing-may-name";
+    fn holds(dir: &Path) -> bool {
+        std::fs::read_dir(dir).unwrap().any(|entry| {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => holds(&path),
+                false => std::fs::read(&path).unwrap().windows(WORDS.len()).any(|window| window == WORDS.as_bytes()),
+            }
+        })
+    }
+    /// A log whose events can be replaced, as redaction does.
+    struct Redacted(std::sync::Arc<std::sync::Mutex<Vec<Recorded>>>);
+    impl Events for Redacted {
+        fn head(&self) -> Option<Position> {
+            Position::new(self.0.lock().unwrap().len() as u64)
+        }
+        fn read(&self, from: Position, count_max: usize) -> Result<Vec<Recorded>, Error> {
+            let all = self.0.lock().unwrap();
+            Ok(all.iter().skip(from.leaf_index() as usize).take(count_max).cloned().collect())
+        }
+        fn wait_past(&self, _: Option<Position>, _: Duration) -> Option<Position> {
+            self.head()
+        }
+    }
+    for engine in [Engine::Sled, Engine::Fjall] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut all = List::of((0..400).map(ingested)).all();
+        for event in all.iter_mut().step_by(7) {
+            if let cairn_schemas::Event::DocumentIngested(document) = &mut event.event {
+                document.source_uri = format!("file:///{WORDS}/{}.txt", event.position);
+            }
+        }
+        let log = std::sync::Arc::new(std::sync::Mutex::new(all));
+        let home = || home(dir.path(), engine);
+        let projections = Projections::over(Box::new(Redacted(log.clone())), home()).unwrap();
+        projections.catch_up().unwrap();
+        drop(projections);
+        assert!(holds(dir.path()), "{engine:?}: it was there");
+
+        let projections = Projections::over(Box::new(Redacted(log.clone())), home()).unwrap();
+        projections.catch_up().unwrap();
+        for event in log.lock().unwrap().iter_mut() {
+            if let cairn_schemas::Event::DocumentIngested(document) = &mut event.event {
+                document.source_uri = String::new();
+            }
+        }
+        projections.rebuild(&[], &mut |_, _, _| {}).unwrap();
+        assert!(!holds(dir.path()), "{engine:?}: while the stores are open");
+        drop(projections);
+        assert!(!holds(dir.path()), "{engine:?}: and when they are closed");
+    }
+}
