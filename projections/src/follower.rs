@@ -5,7 +5,7 @@ use crate::events::Events;
 use crate::home::Home;
 use crate::live::Live;
 use crate::projection::{Filled, Projection};
-use crate::pump::pump;
+use crate::pump::{Watch, pump};
 use crate::rebuild;
 use crate::store::Memory;
 use cairn_schemas::Position;
@@ -73,25 +73,25 @@ impl Follower {
 
     /// Applies everything up to the head as it is now, and fills stores that are still to be filled.
     pub(crate) fn catch_up(&self) -> Result<(), Error> {
-        let followed = self.follow_once();
+        let followed = self.follow_once(&mut || true);
         self.fill(&mut || true).and(followed)
     }
 
     /// Brings the stores in use to the head as it is now.
-    fn follow_once(&self) -> Result<(), Error> {
+    fn follow_once(&self, watch: Watch<'_>) -> Result<(), Error> {
         let Some(head) = self.events.head() else { return Ok(()) };
         let _turn = self.turn.lock();
-        self.apply_up_to(head)
+        self.apply_up_to(head, watch)
     }
 
     /// A projection that cannot go on does not hold up the others; its error is returned after they are done.
-    fn apply_up_to(&self, head: Position) -> Result<(), Error> {
+    fn apply_up_to(&self, head: Position, watch: Watch<'_>) -> Result<(), Error> {
         let in_use = || self.lives.iter().map(|live| &**live).filter(|live| !live.is_unfinished());
         let stopped = in_use().find_map(Live::stopped);
         let going: Vec<&Live> = in_use().filter(|live| live.stopped().is_none()).collect();
         let reached = |live: &Live| live.watermark().map_or(0, |w| w.position.get());
         let before = going.iter().map(|live| reached(live)).min().unwrap_or(head.get());
-        let pumped = pump(&*self.events, &going, head, &mut || true);
+        let pumped = pump(&*self.events, &going, head, watch);
         let applied = self.unsynced.fetch_add(head.get().saturating_sub(before), Ordering::Relaxed);
         if applied >= UNSYNCED_MAX {
             self.unsynced.store(0, Ordering::Relaxed);
@@ -121,11 +121,14 @@ impl Follower {
             }
             let late = || Error::Late { position, reached: shown(reached), waited: timeout };
             let turn = self.turn.try_lock_for(left).ok_or_else(late)?;
-            self.apply_up_to(position)?;
+            self.apply_up_to(position, &mut || true)?;
             drop(turn);
-            // Whoever fills has it until all is filled.
-            drop(self.building.try_lock_for(timeout.saturating_sub(started.elapsed())).ok_or_else(late)?);
-            self.fill(&mut || true)?;
+            if self.lives.iter().any(|live| live.is_unfinished()) {
+                // Whoever fills has it until all is filled. Those that are in use wait for no other's rebuild.
+                let left = timeout.saturating_sub(started.elapsed());
+                let _building = self.building.try_lock_for(left).ok_or_else(late)?;
+                self.fill_alone(&mut || true)?;
+            }
         }
     }
 
@@ -140,7 +143,7 @@ impl Follower {
             if !self.events.has_room() {
                 tracing::warn!("the disk is nearly full: projections wait for room, events are still recorded");
             } else {
-                match self.follow_once() {
+                match self.follow_once(&mut || !stop.load(Ordering::Relaxed)) {
                     Err(error) if error.is_transient() => tracing::error!(%error, "a projection does not follow"),
                     // One that stopped has said so, and the others go on.
                     _ => continue,

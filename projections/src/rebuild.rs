@@ -70,15 +70,16 @@ impl Follower {
     /// Fills the stores that opening found missing or unusable, and has them answer. `watch` may break it off; it is
     /// gone on with at the next call, or after the next opening.
     pub(crate) fn fill(&self, watch: Watch<'_>) -> Result<(), Error> {
-        let unfinished = || -> Vec<&Live> {
-            let lives = self.lives.iter().map(|live| &**live);
-            lives.filter(|live| live.is_unfinished()).collect()
-        };
-        if unfinished().is_empty() {
+        if !self.lives.iter().any(|live| live.is_unfinished()) {
             return Ok(());
         }
         let _building = self.building.lock();
-        let lives = unfinished();
+        self.fill_alone(watch)
+    }
+
+    /// As [`fill`](Self::fill), by whoever holds `building`.
+    pub(crate) fn fill_alone(&self, watch: Watch<'_>) -> Result<(), Error> {
+        let lives: Vec<&Live> = self.lives.iter().map(|live| &**live).filter(|live| live.is_unfinished()).collect();
         let mut is_told_to_stop = false;
         let mut failed = self.to_the_head(&lives, &mut || {
             let total = self.events.head().map_or(0, Position::get);
