@@ -1,9 +1,14 @@
 //! Replaying a recorded run from the ledger alone and comparing, digest by digest. What a replay computes is compared
 //! and dropped: it leaves a job that names the run it replayed, and no second truth about it.
 
+mod checks;
+mod complete;
+mod ingest;
 mod train;
 
-use crate::job::{Job, JobContext, JobResult, Output, Scope, source_of};
+pub use complete::{Missing, Part, Provenance, RunBy, provenance_of};
+
+use crate::job::{Job, JobContext, JobResult, Output, Scope};
 use crate::observer::{Cancel, JobInfo, JobOutcome, Observer};
 use crate::pipeline::{JobKind, JobSpec};
 use crate::{Context, Error, provenance};
@@ -13,8 +18,12 @@ use cairn_schemas::{Event, NewEvent, Position, ProjectName, RawJson, Ref, RunId}
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Kind of the jobs by which an erasure stores what stays of artifacts.
+pub(crate) const ERASE: &str = "erase";
 
 /// One thing that was recorded, and what the replay made of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,12 +43,25 @@ impl Comparison {
     }
 }
 
+/// How a run is gone about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Manner {
+    /// It was computed again, and what came out is compared.
+    Replayed,
+    /// What it left was compared with what is recorded of it; nothing was computed again.
+    Checked,
+}
+
 /// How a replay came out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reproduction {
     pub run: RunId,
     /// The job that replayed it.
     pub replay: RunId,
+    pub manner: Manner,
+    /// Why it was only checked, and what would be needed to replay it.
+    pub notes: Vec<String>,
     /// Whether everything compared is equal.
     pub equal: bool,
     pub compared: Vec<Comparison>,
@@ -49,6 +71,8 @@ pub struct Reproduction {
 
 /// What a kind's replay found.
 pub(crate) struct Found {
+    pub(crate) manner: Manner,
+    pub(crate) notes: Vec<String>,
     pub(crate) compared: Vec<Comparison>,
     pub(crate) environment_differences: Vec<String>,
 }
@@ -66,26 +90,35 @@ struct RecordedSpec {
     code: Value,
 }
 
-/// Replays a completed run: its settings, its resolved inputs and its artifacts as the ledger has them. Ingestions are
-/// refused (their sources are outside the ledger), deployments too (replaying one would deploy).
-pub fn reproduce(ctx: &Context, run: &RunId, observer: &dyn Observer) -> Result<Reproduction, Error> {
+/// Replays a completed run from its settings, its resolved inputs and its artifacts as the ledger has them. Relative paths
+/// of an ingestion's sources are seen from `base_dir`; where the sources are not as they were, what was stored is checked.
+/// Deployments and erasures are checked, not done again. A run of another program is refused, with what is missing.
+pub fn reproduce(
+    ctx: &Context,
+    run: &RunId,
+    base_dir: &Path,
+    observer: &dyn Observer,
+) -> Result<Reproduction, Error> {
     if !ctx.is_writable() {
         return Err(cairn_ledger::Error::ReadOnly.into());
     }
     let recorded = recorded_job(ctx, run)?;
-    let kind = kind_of(&recorded)?;
-    if matches!(kind, JobKind::Ingest | JobKind::Deploy) {
-        return Err(Error::refused(
-            format!("run:{run}"),
-            format!(
-                "is of kind {kind}; runs of kind dataset, tokenizer, train, evaluate, judge and gate can be replayed"
-            ),
-        ));
-    }
-    let info = JobInfo { name: recorded.name.clone(), kind, run: RunId::generate(), attempt: 1 };
+    let kind = match recorded.kind.as_str() {
+        ERASE => None,
+        _ => Some(kind_of(&recorded)?),
+    };
+    let replay_run = RunId::generate();
+    // What a person is told of: an erasure is no job of a pipeline.
+    let info = kind.map(|kind| JobInfo { name: recorded.name.clone(), kind, run: replay_run, attempt: 1 });
     let project = project_of(&recorded);
+    let append = |what: &str, event: Event| -> Result<(), Error> {
+        let source = format!("cairn://processors/{}", recorded.kind);
+        let event = NewEvent::new(&source, &format!("{replay_run}/1/{what}"), event).in_project(&project);
+        ctx.ledger().append(ctx.tenant(), vec![event])?;
+        Ok(())
+    };
     let started = JobStarted {
-        run: info.run,
+        run: replay_run,
         kind: recorded.kind.clone(),
         name: recorded.name.clone(),
         pipeline: recorded.pipeline.clone(),
@@ -96,63 +129,68 @@ pub fn reproduce(ctx: &Context, run: &RunId, observer: &dyn Observer) -> Result<
         resolved_at: ctx.ledger().head(ctx.tenant()).map(Position::get),
         reproduces: Some(*run),
     };
-    append(ctx, &info, &project, "started", started)?;
-    observer.job_started(&info);
+    append("started", started.into())?;
+    if let Some(info) = &info {
+        observer.job_started(info);
+    }
     let begun = Instant::now();
-    let found = match kind {
-        JobKind::Train => train::replay(ctx, run, &info, observer),
-        _ => replay(ctx, &recorded, &info, observer),
+    let found = match &info {
+        None => checks::erase(ctx, &recorded),
+        Some(info) => match info.kind {
+            JobKind::Deploy => checks::deploy(ctx, &recorded),
+            JobKind::Ingest => ingest::replay(ctx, &recorded, info, base_dir, observer),
+            JobKind::Train => train::replay(ctx, run, info, observer),
+            _ => replay(ctx, &recorded, info, ctx.data_dir(), observer),
+        },
     };
     let found = match found {
         Ok(found) => found,
         Err(error) => {
-            let failed = JobFailed { run: info.run, attempt: 1, error: error.chain() };
-            append(ctx, &info, &project, "failed", failed)?;
+            append("failed", JobFailed { run: replay_run, attempt: 1, error: error.chain() }.into())?;
             let error = Arc::new(error);
-            observer.job_finished(&info, &JobOutcome::Failed { error: error.clone() });
+            if let Some(info) = &info {
+                observer.job_finished(info, &JobOutcome::Failed { error: error.clone() });
+            }
             return Err(Arc::into_inner(error).unwrap_or(Error::Cancelled));
         }
     };
     let reproduction = Reproduction {
         run: *run,
-        replay: info.run,
+        replay: replay_run,
+        manner: found.manner,
+        notes: found.notes,
         equal: !found.compared.is_empty() && found.compared.iter().all(Comparison::is_equal),
         compared: found.compared,
         environment_differences: found.environment_differences,
     };
     let completed = JobCompleted {
-        run: info.run,
+        run: replay_run,
         attempt: 1,
         outputs: Vec::new(),
         duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         summary: RawJson::of(&reproduction),
     };
     let summary = completed.summary.to_value();
-    append(ctx, &info, &project, "completed", completed)?;
-    observer.job_finished(&info, &JobOutcome::Done { summary });
+    append("completed", completed.into())?;
+    if let Some(info) = &info {
+        observer.job_finished(info, &JobOutcome::Done { summary });
+    }
     Ok(reproduction)
-}
-
-fn append(ctx: &Context, info: &JobInfo, project: &str, what: &str, event: impl Into<Event>) -> Result<(), Error> {
-    let id = format!("{}/1/{what}", info.run);
-    let event = NewEvent::new(&source_of(info.kind), &id, event).in_project(project);
-    ctx.ledger().append(ctx.tenant(), vec![event])?;
-    Ok(())
 }
 
 /// A completed job as the catalog has it. A training run may also be replayed unfinished: its checkpoints are compared.
 fn recorded_job(ctx: &Context, run: &RunId) -> Result<JobRecord, Error> {
     ctx.projections().catch_up()?;
     let refused = |why: String| Error::refused(format!("run:{run}"), why);
-    let Some(job) = ctx.projections().catalog().job(run)? else {
-        return Err(match ctx.projections().catalog().get(&Ref::Run(*run).to_string())? {
-            Some(_) => refused("was recorded by another program than this; only jobs can be replayed".to_owned()),
-            None => Error::UnknownRef {
-                kind: "run",
-                reference: format!("run:{run}"),
-                hint: "`cairn status` names the latest".into(),
-            },
-        });
+    let job = ctx.projections().catalog().job(run)?;
+    let is_own = |job: &JobRecord| JobKind::parse(&job.kind).is_some() || job.kind == ERASE;
+    let Some(job) = job.filter(is_own) else {
+        let found = provenance_of(ctx, run)?;
+        let what = match found.is_complete {
+            true => "all that is needed for that is recorded: `cairn reproduce --check` shows it".to_owned(),
+            false => format!("missing for that: {}", complete::told(&found.missing)),
+        };
+        return Err(refused(format!("was run by another program, which must run it again; {what}")));
     };
     if let Some(replayed) = job.reproduces {
         return Err(refused(format!("is itself a replay; replay run:{replayed}")));
@@ -182,7 +220,13 @@ fn project_of(job: &JobRecord) -> String {
 }
 
 /// Runs the job again with nothing recorded and nothing stored, and compares what it made.
-fn replay(ctx: &Context, recorded: &JobRecord, info: &JobInfo, observer: &dyn Observer) -> Result<Found, Error> {
+fn replay(
+    ctx: &Context,
+    recorded: &JobRecord,
+    info: &JobInfo,
+    base_dir: &Path,
+    observer: &dyn Observer,
+) -> Result<Found, Error> {
     let spec = spec_of(recorded)?;
     let results = results_of(ctx, &spec)?;
     let job_spec = JobSpec::from_settings(info.kind, spec.settings.clone())?;
@@ -192,7 +236,7 @@ fn replay(ctx: &Context, recorded: &JobRecord, info: &JobInfo, observer: &dyn Ob
         job_name: &info.name,
         project: &spec.project,
         seed: spec.seed,
-        base_dir: ctx.data_dir(),
+        base_dir,
         results: &results,
         resolved_at: ctx.ledger().head(ctx.tenant()),
     };
@@ -215,7 +259,7 @@ fn replay(ctx: &Context, recorded: &JobRecord, info: &JobInfo, observer: &dyn Ob
         let here = provenance::environment(ctx.runtime()?);
         environment_differences.extend(provenance::differences(&RawJson::of(environment), &here));
     }
-    Ok(Found { compared, environment_differences })
+    Ok(Found { manner: Manner::Replayed, notes: Vec::new(), compared, environment_differences })
 }
 
 /// What the names in the settings stood for.
@@ -262,7 +306,10 @@ fn figures(kind: JobKind, recorded: &Value, replayed: &Value) -> Vec<Comparison>
         JobKind::Judge => ["/judges"].map(compare).into(),
         JobKind::Gate => ["/outcome", "/checks"].map(compare).into(),
         JobKind::Evaluate => evaluation_figures(recorded, replayed),
-        JobKind::Train | JobKind::Ingest | JobKind::Deploy => Vec::new(),
+        JobKind::Ingest => {
+            ["/documents", "/rejected", "/rejected_by_rule", "/files", "/bytes", "/redactions"].map(compare).into()
+        }
+        JobKind::Train | JobKind::Deploy => Vec::new(),
     }
 }
 

@@ -6,6 +6,8 @@ mod key;
 mod past;
 mod preflight;
 
+pub(crate) use key::by_version as key_by_version;
+
 pub(crate) use past::Index as JobIndex;
 pub use past::{PastJob, State};
 

@@ -13,6 +13,7 @@ mod tests;
 mod view;
 mod walk;
 
+pub use code::codes;
 pub use documents::{DocumentChange, DocumentsDiff};
 pub use impact::{Impact, ImpactQuery, Start, Touched};
 pub use path::{Path, Relation, Step};

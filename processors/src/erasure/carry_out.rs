@@ -14,7 +14,7 @@ use std::time::Instant;
 
 const SOURCE: &str = "cairn://processors/erasure";
 /// Kind of the job that stores what stays of artifacts.
-const JOB_KIND: &str = "erase";
+const JOB_KIND: &str = crate::reproduce::ERASE;
 /// A shorter name stands in too many words to look for it.
 const NAME_BYTES_MIN: usize = 5;
 /// Refs of one list that one event holds.

@@ -1,6 +1,6 @@
 //! Replaying a training run: the recorded plan, from its first step, its state compared at every recorded checkpoint.
 
-use super::{Comparison, Found};
+use super::{Comparison, Found, Manner};
 use crate::jobs::train::{
     DETERMINISTIC_METRICS, Ended, Failure, Journal, Past, Plan, Prepared, Saved, Step, metrics_of, prepare,
 };
@@ -96,7 +96,12 @@ pub(super) fn replay(ctx: &Context, run: &RunId, info: &JobInfo, observer: &dyn 
     }
     compared.push(steps_compared(&collector));
     compared.extend(std::mem::take(&mut collector.differing).into_values());
-    Ok(Found { compared, environment_differences: environment_differences(ctx, &started.code, &started.environment)? })
+    Ok(Found {
+        manner: Manner::Replayed,
+        notes: Vec::new(),
+        compared,
+        environment_differences: environment_differences(ctx, &started.code, &started.environment)?,
+    })
 }
 
 /// One line for all steps: how many were compared, how many metrics of them agree everywhere.

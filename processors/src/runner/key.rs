@@ -8,10 +8,15 @@ use std::collections::BTreeMap;
 
 /// BLAKE3 of the canonical JSON of everything that decides the result.
 pub(super) fn of(job: &dyn Job, scope: &Scope<'_>, resolved: &Resolved) -> Blake3 {
+    by_version(job, scope, resolved, env!("CARGO_PKG_VERSION"))
+}
+
+/// The same as another version of this program would have it.
+pub(crate) fn by_version(job: &dyn Job, scope: &Scope<'_>, resolved: &Resolved, version: &str) -> Blake3 {
     let whole = json!({
         "kind": job.kind().as_str(),
         "revision": job.revision(),
-        "code": env!("CARGO_PKG_VERSION"),
+        "code": version,
         "project": scope.project,
         "seed": scope.seed,
         "settings": job.settings(),

@@ -12,7 +12,7 @@ const CODES_MAX: usize = 64;
 const WHOLE: [usize; 2] = [40, 64];
 
 /// Commits and digests anywhere in a run's `code`: in lower case, sorted, each once.
-pub(super) fn codes(code: &Value) -> Vec<String> {
+pub fn codes(code: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect(code, &mut found);
     found.sort();

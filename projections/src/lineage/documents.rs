@@ -30,8 +30,8 @@ pub struct DocumentsDiff {
 }
 
 impl Lineage {
-    /// Documents that the one dataset versions list and the others do not, and the other way round, in pages of at most
-    /// 10,000. The pages after the first are of the same position.
+    /// Documents that the ones hold and the others do not, and the other way round, in pages of at most 10,000: dataset
+    /// versions hold what they list, runs what they ingested. The pages after the first are of the same position.
     pub fn documents_diff(
         &self,
         before: &[Ref],
@@ -66,12 +66,13 @@ impl Lineage {
     }
 }
 
-/// Numbers of the documents that dataset versions are made of, sorted, each once.
-fn documents(view: &GraphView, names: &mut Names<'_>, datasets: &[Ref], as_of: AsOf) -> Result<Vec<u32>, Error> {
+/// Numbers of the documents that things hold, sorted, each once.
+fn documents(view: &GraphView, names: &mut Names<'_>, holders: &[Ref], as_of: AsOf) -> Result<Vec<u32>, Error> {
     let mut found = Vec::new();
-    for dataset in datasets {
-        if let Some(number) = names.number(dataset, as_of)? {
-            view.each_place(number, Way::Up, as_of, |place| {
+    for holder in holders {
+        let way = if matches!(holder, Ref::Run(_)) { Way::Down } else { Way::Up };
+        if let Some(number) = names.number(holder, as_of)? {
+            view.each_place(number, way, as_of, |place| {
                 if place.rank() == DOCUMENT_RANK {
                     found.push(place.number());
                 }
