@@ -57,6 +57,12 @@ enum Command {
     Show(commands::show::Args),
     /// Show what a thing was made of, or what was made of it.
     Lineage(commands::lineage::Args),
+    /// Show everything that a document, a person's documents, a dataset version or a commit went into.
+    Impact(commands::impact::Args),
+    /// Explain how two things are connected, by the events that say so.
+    Explain(commands::explain::Args),
+    /// Compare two runs: data, code, config, environment, metrics.
+    Diff(commands::diff::Args),
     /// Plot a metric of one or more runs.
     Curves(commands::curves::Args),
     /// Rank subjects on a task.
@@ -112,6 +118,9 @@ fn main() -> ExitCode {
         Command::Runs(args) => commands::runs::run(&globals, &args),
         Command::Show(args) => commands::show::run(&globals, &args),
         Command::Lineage(args) => commands::lineage::run(&globals, &args),
+        Command::Impact(args) => commands::impact::run(&globals, &args),
+        Command::Explain(args) => commands::explain::run(&globals, &args),
+        Command::Diff(args) => commands::diff::run(&globals, &args),
         Command::Curves(args) => commands::curves::run(&globals, &args),
         Command::Best(args) => commands::best::run(&globals, &args),
         Command::Compare(args) => commands::compare::run(&globals, &args),

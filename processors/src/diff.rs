@@ -151,14 +151,20 @@ pub fn diff(ctx: &Context, query: &DiffQuery) -> Result<RunDiff, Error> {
         },
         metrics,
         metrics_equal,
-        data: data(ctx, query, position, [&before, &after])?,
+        data: data(ctx, query, position)?,
     })
 }
 
-fn run_of(ctx: &Context, run: &RunId, _position: Option<Position>) -> Result<Entity, Error> {
+/// A run as the catalog has it, if it was heard of by then.
+fn run_of(ctx: &Context, run: &RunId, position: Option<Position>) -> Result<Entity, Error> {
     let reference = Ref::Run(*run).to_string();
     let found = ctx.projections().catalog().get(&reference)?;
-    found.ok_or_else(|| Error::UnknownRef { kind: "run", reference, hint: "`cairn status` names the latest".into() })
+    let is_there = |run: &Entity| position.is_none_or(|position| run.created_position <= position);
+    found.filter(is_there).ok_or_else(|| Error::UnknownRef {
+        kind: "run",
+        reference,
+        hint: "`cairn status` names the latest; with `as of`, it must have begun by then".into(),
+    })
 }
 
 fn metrics(
@@ -191,41 +197,35 @@ fn metrics(
     Ok((changes, equal))
 }
 
+/// Documents that only one of the runs' data has: of their datasets, or of the runs themselves where they ingest.
+pub fn documents(ctx: &Context, query: &DiffQuery) -> Result<DocumentsDiff, Error> {
+    ctx.projections().catch_up()?;
+    let position = query.as_of.or(ctx.projections().reached());
+    let holders = |run: &RunId| -> Result<Vec<Ref>, Error> {
+        let mut holders = datasets(ctx, run, &used(ctx, run, position)?, position)?;
+        if run_of(ctx, run, position)?.attributes.get("ingestion").is_some() {
+            holders.push(Ref::Run(*run));
+        }
+        Ok(holders)
+    };
+    let (before, after) = (holders(&query.before)?, holders(&query.after)?);
+    let page = query.documents_after.as_deref();
+    Ok(ctx.projections().lineage().documents_diff(&before, &after, position, page, query.documents_first)?)
+}
+
 /// What went in: datasets by their documents, everything else by name.
-fn data(
-    ctx: &Context,
-    query: &DiffQuery,
-    position: Option<Position>,
-    runs: [&Entity; 2],
-) -> Result<DataDiff, Error> {
-    let [before, after] = [&query.before, &query.after];
-    let (used_before, used_after) = (used(ctx, before, position)?, used(ctx, after, position)?);
+fn data(ctx: &Context, query: &DiffQuery, position: Option<Position>) -> Result<DataDiff, Error> {
+    let (before, after) = (used(ctx, &query.before, position)?, used(ctx, &query.after, position)?);
     let rest = |these: &BTreeSet<Ref>, those: &BTreeSet<Ref>| -> Vec<Ref> {
         let is_other = |used: &&Ref| !matches!(used, Ref::Dataset { .. } | Ref::Doc(_));
         these.difference(those).filter(is_other).cloned().collect()
     };
-    let datasets = [datasets(ctx, before, &used_before, position)?, datasets(ctx, after, &used_after, position)?];
-    let holders = |at: usize, run: &RunId| -> Vec<Ref> {
-        let mut holders = datasets[at].clone();
-        if runs[at].attributes.get("ingestion").is_some() {
-            holders.push(Ref::Run(*run));
-        }
-        holders
-    };
-    let documents = ctx.projections().lineage().documents_diff(
-        &holders(0, before),
-        &holders(1, after),
-        position,
-        query.documents_after.as_deref(),
-        query.documents_first,
-    )?;
-    let [datasets_before, datasets_after] = datasets;
     Ok(DataDiff {
-        inputs_removed: rest(&used_before, &used_after),
-        inputs_added: rest(&used_after, &used_before),
-        datasets_before,
-        datasets_after,
-        documents,
+        inputs_removed: rest(&before, &after),
+        inputs_added: rest(&after, &before),
+        datasets_before: datasets(ctx, &query.before, &before, position)?,
+        datasets_after: datasets(ctx, &query.after, &after, position)?,
+        documents: documents(ctx, &DiffQuery { as_of: position, ..query.clone() })?,
     })
 }
 

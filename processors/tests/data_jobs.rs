@@ -1,6 +1,7 @@
 //! Ingestion, datasets and tokenizers, by pipelines on real problems: what is recorded, and that it is recorded once.
 
 mod common;
+mod compared;
 
 use cairn_processors::dataset_reader::DatasetVersion;
 use cairn_processors::pipeline::{JobKind, JobSpec};

@@ -16,6 +16,7 @@ mod walk;
 pub use code::codes;
 pub use documents::{DocumentChange, DocumentsDiff};
 pub use impact::{Impact, ImpactQuery, Start, Touched};
+pub use names::Cursors;
 pub use path::{Path, Relation, Step};
 
 use crate::projection::{Live, Projection};
@@ -147,6 +148,8 @@ pub struct Neighbours {
     pub next: Option<String>,
     /// How many there are, of the kind asked for.
     pub total: u64,
+    #[serde(skip)]
+    pub cursors: Cursors,
 }
 
 /// Queries over the graph.

@@ -7,9 +7,12 @@ pub(crate) mod best;
 pub(crate) mod compare;
 pub(crate) mod curves;
 pub(crate) mod deployment;
+pub(crate) mod diff;
 pub(crate) mod erase;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod hold;
+pub(crate) mod impact;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod lineage;
@@ -30,8 +33,9 @@ pub(crate) mod verify;
 pub(crate) mod witness;
 
 use crate::exit;
+use cairn_ledger::AsOf;
 use cairn_processors::Context;
-use cairn_schemas::Ref;
+use cairn_schemas::{Position, Ref};
 use std::process::ExitCode;
 
 /// How every command ends.
@@ -77,15 +81,25 @@ pub(crate) fn reader(globals: &crate::Globals) -> anyhow::Result<Context> {
     Ok(context)
 }
 
-/// Turns what a person names into a ref: a full ref, or a deployment's, model's or run's bare name.
-pub(crate) fn resolve(context: &Context, text: &str) -> anyhow::Result<Ref> {
-    let reference: Ref = match text.parse() {
-        Ok(reference) => reference,
+/// The position that `--as-of` means; `None` where it was not given.
+pub(crate) fn position(context: &Context, as_of: Option<AsOf>) -> anyhow::Result<Option<Position>> {
+    Ok(as_of.map(|as_of| context.ledger().resolve(context.tenant(), as_of)).transpose()?)
+}
+
+/// What a person names as a ref: a full ref, or a deployment's bare name.
+pub(crate) fn thing(text: &str) -> anyhow::Result<Ref> {
+    match text.parse() {
+        Ok(reference) => Ok(reference),
         Err(error) => match text.contains(':') {
-            true => return Err(error.into()),
-            false => format!("deployment:{text}").parse().map_err(|_| anyhow::Error::from(error))?,
+            true => Err(error.into()),
+            false => Ok(format!("deployment:{text}").parse().map_err(|_| anyhow::Error::from(error))?),
         },
-    };
+    }
+}
+
+/// The same, of a thing that the ledger has heard of.
+pub(crate) fn resolve(context: &Context, text: &str) -> anyhow::Result<Ref> {
+    let reference = thing(text)?;
     if context.projections().catalog().get(&reference.to_string())?.is_none() {
         return Err(exit::not_found(format!(
             "nothing in this ledger is called {reference}; `cairn status` lists datasets, models, runs and deployments"

@@ -1,7 +1,7 @@
 //! Row level: which documents a dataset version is made of, and which were added and removed between versions.
 
 use super::Lineage;
-use super::names::{Cursor, Names};
+use super::names::{Cursors, Names};
 use super::query::PAGE_MAX;
 use super::rows::{DOCUMENT_RANK, Way};
 use super::view::{AsOf, GraphView};
@@ -27,6 +27,8 @@ pub struct DocumentsDiff {
     pub items: Vec<(Ref, DocumentChange)>,
     /// What to give as `after` for the next page; `None` at the end.
     pub next: Option<String>,
+    #[serde(skip)]
+    pub cursors: Cursors,
 }
 
 impl Lineage {
@@ -41,26 +43,26 @@ impl Lineage {
         first: usize,
     ) -> Result<DocumentsDiff, Error> {
         let question = format!("documents {before:?} {after:?} {as_of:?}");
-        let cursor = Cursor::of(&question, page, as_of, self.now())?;
+        let cursors = Cursors::of(&question, page, as_of, self.now())?;
         self.0.read_view(|view: &GraphView, store| {
-            let mut names = Names::of(store);
-            let before = documents(view, &mut names, before, cursor.as_of)?;
-            let after = documents(view, &mut names, after, cursor.as_of)?;
+            let (mut names, as_of) = (Names::of(store), cursors.as_of());
+            let before = documents(view, &mut names, before, as_of)?;
+            let after = documents(view, &mut names, after, as_of)?;
             let (removed, added) = (without(&before, &after), without(&after, &before));
             let all = removed.iter().map(|number| (*number, DocumentChange::Removed));
             let all = all.chain(added.iter().map(|number| (*number, DocumentChange::Added)));
             let first = first.min(PAGE_MAX);
             let mut items = Vec::new();
-            for (number, change) in all.skip(cursor.done as usize).take(first) {
+            for (number, change) in all.skip(cursors.done()).take(first) {
                 items.push((names.get(number)?, change));
             }
-            let is_more = first > 0 && cursor.done as usize + items.len() < removed.len() + added.len();
             Ok(DocumentsDiff {
                 added: added.len() as u64,
                 removed: removed.len() as u64,
                 kept: (before.len() - removed.len()) as u64,
-                next: is_more.then(|| cursor.text(&question, items.len())),
+                next: cursors.next(items.len(), (removed.len() + added.len()) as u64),
                 items,
+                cursors,
             })
         })
     }

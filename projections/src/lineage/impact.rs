@@ -2,7 +2,7 @@
 
 use super::Lineage;
 use super::code::{CODE_CHARS_MIN, is_code};
-use super::names::{Cursor, Kinds, Names, position};
+use super::names::{Cursors, Kinds, Names, position};
 use super::path::Seen;
 use super::query::PAGE_MAX;
 use super::rows::{self, KINDS, Place, RUN_RANK, Way, rank};
@@ -73,6 +73,8 @@ pub struct Impact {
     pub next: Option<String>,
     /// Whether anything lies beyond the depth.
     pub truncated: bool,
+    #[serde(skip)]
+    pub cursors: Cursors,
 }
 
 impl Lineage {
@@ -80,14 +82,14 @@ impl Lineage {
     pub fn impact(&self, query: &ImpactQuery) -> Result<Impact, Error> {
         let kinds = Kinds::named(&query.kinds)?;
         let question = format!("impact {:?} {} {kinds:?} {:?}", query.start, query.depth, query.as_of);
-        let cursor = Cursor::of(&question, query.after.as_deref(), query.as_of, self.now())?;
+        let cursors = Cursors::of(&question, query.after.as_deref(), query.as_of, self.now())?;
         self.0.read_view(|view: &GraphView, store| {
-            let mut names = Names::of(store);
-            let mut closure = Closure::new(view, cursor.as_of);
+            let (mut names, as_of) = (Names::of(store), cursors.as_of());
+            let mut closure = Closure::new(view, as_of);
             let starts = match &query.start {
                 Start::Things(things) => {
                     for thing in things {
-                        if let Some(number) = names.number(thing, cursor.as_of)? {
+                        if let Some(number) = names.number(thing, as_of)? {
                             closure.start(Place::new(number, rank(thing)));
                         }
                     }
@@ -96,7 +98,7 @@ impl Lineage {
                 }
                 Start::Commit(commit) => {
                     closure.end_of_level();
-                    for run in runs_of(store, commit, cursor.as_of)? {
+                    for run in runs_of(store, commit, as_of)? {
                         closure.start(Place::new(run, RUN_RANK));
                     }
                     closure.end_of_level();
@@ -111,18 +113,18 @@ impl Lineage {
             let first = query.first.min(PAGE_MAX);
             let page = closure.reached.iter().enumerate().skip(starts).filter(|(_, place)| shown(place));
             let mut items = Vec::new();
-            for (at, place) in page.skip(cursor.done as usize).take(first) {
+            for (at, place) in page.skip(cursors.done()).take(first) {
                 let reference = names.get(place.number())?;
                 items.push(Touched { kind: reference.kind(), reference, depth: closure.depth(at) });
             }
-            let is_more = first > 0 && cursor.done + (items.len() as u64) < total;
             Ok(Impact {
-                position: Position::new(cursor.as_of.0),
+                position: cursors.position(),
                 starts: starts as u64,
                 counts: KINDS.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect(),
                 total,
-                next: is_more.then(|| cursor.text(&question, items.len())),
+                next: cursors.next(items.len(), total),
                 items,
+                cursors,
                 truncated: closure.is_cut,
             })
         })

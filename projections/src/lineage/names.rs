@@ -89,36 +89,59 @@ impl Kinds {
     }
 }
 
-/// Where a page ended: the pages of a question are of one state of the graph, that of its first page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cursor {
-    pub(super) as_of: AsOf,
-    /// How many items came before.
-    pub(super) done: u64,
+/// Where the items of a page stand. The pages of a question are of one state of the graph, that of its first page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cursors {
+    /// Of the question: a cursor of another one is refused.
+    print: [u8; 8],
+    as_of: AsOf,
+    /// How many items came before the page.
+    done: u64,
 }
 
-impl Cursor {
-    /// The one given as `after`, or the beginning, as of a position or of now. `question` is all that decides the answer
-    /// but the page.
+impl Cursors {
+    /// Of the page after the one given, or of the first, as of a position or of now. `question` is all that decides the
+    /// answer but the page.
     pub(super) fn of(question: &str, after: Option<&str>, as_of: Option<Position>, now: AsOf) -> Result<Self, Error> {
+        let print = Blake3::of(question.as_bytes()).as_bytes()[..8].try_into().expect("a digest is longer");
         let Some(given) = after else {
-            return Ok(Self { as_of: as_of.map_or(now, |position| AsOf(position.get())), done: 0 });
+            return Ok(Self { print, as_of: as_of.map_or(now, |position| AsOf(position.get())), done: 0 });
         };
         let parsed = hex::decode(given).ok().and_then(|bytes| <[u8; 24]>::try_from(bytes).ok());
         let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().expect("eight bytes"));
-        let cursor = parsed
-            .filter(|bytes| bytes[..8] == print(question))
-            .map(|bytes| Self { as_of: AsOf(number(&bytes[8..16])), done: number(&bytes[16..]) });
+        let cursor = parsed.filter(|bytes| bytes[..8] == print).map(|bytes| Self {
+            print,
+            as_of: AsOf(number(&bytes[8..16])),
+            done: number(&bytes[16..]),
+        });
         cursor.ok_or_else(|| Error::Cursor { given: given.to_owned() })
     }
 
-    /// After `more` items.
-    pub(super) fn text(self, question: &str, more: usize) -> String {
-        let done = self.done + more as u64;
-        hex::encode([print(question), self.as_of.0.to_be_bytes(), done.to_be_bytes()].concat())
+    pub(super) fn as_of(&self) -> AsOf {
+        self.as_of
     }
-}
+    pub(super) fn done(&self) -> usize {
+        self.done as usize
+    }
 
-fn print(question: &str) -> [u8; 8] {
-    Blake3::of(question.as_bytes()).as_bytes()[..8].try_into().expect("a digest has more than eight bytes")
+    /// The position that the answer is of; `None` before the first event.
+    pub fn position(&self) -> Option<Position> {
+        Position::new(self.as_of.0)
+    }
+
+    /// What to give as `after` to go on behind the page's item of this index.
+    pub fn after(&self, index: usize) -> String {
+        let done = self.done + index as u64 + 1;
+        hex::encode([self.print, self.as_of.0.to_be_bytes(), done.to_be_bytes()].concat())
+    }
+
+    /// Whether items come before the page.
+    pub fn is_later(&self) -> bool {
+        self.done > 0
+    }
+
+    /// The cursor of the next page, after a page of so many of `total` items.
+    pub(super) fn next(&self, items: usize, total: u64) -> Option<String> {
+        (items > 0 && self.done + (items as u64) < total).then(|| self.after(items - 1))
+    }
 }

@@ -1,6 +1,6 @@
 //! Questions about one edge, and about one thing's neighbours.
 
-use super::names::{Cursor, Names, as_of, event_type, position, rank_of};
+use super::names::{Cursors, Names, as_of, event_type, position, rank_of};
 use super::rows::{self, Links, REPEATED_POSITIONS, Repeats, Way};
 use super::view::{AsOf, GraphView};
 use super::{Direction, Explanation, Lineage, Neighbours};
@@ -39,32 +39,34 @@ impl Lineage {
         let way = if direction == Direction::Down { Way::Down } else { Way::Up };
         let kind = kind.map(rank_of).transpose()?;
         let question = format!("neighbours {of} {way:?} {kind:?} {position:?}");
-        let cursor = Cursor::of(&question, after, position, self.now())?;
+        let cursors = Cursors::of(&question, after, position, self.now())?;
         self.0.read_view(|view: &GraphView, store| {
-            let mut names = Names::of(store);
-            let Some(number) = names.number(of, cursor.as_of)? else {
-                return Ok(Neighbours { neighbours: Vec::new(), next: None, total: 0 });
+            let (mut names, as_of) = (Names::of(store), cursors.as_of());
+            let Some(number) = names.number(of, as_of)? else {
+                return Ok(Neighbours { neighbours: Vec::new(), next: None, total: 0, cursors });
             };
             let mut counts = [0u64; 8];
-            view.each_place(number, way, cursor.as_of, |place| counts[place.rank() as usize] += 1);
+            view.each_place(number, way, as_of, |place| counts[place.rank() as usize] += 1);
             let shown = |rank: u8| kind.is_none_or(|kind| kind == rank);
             let total = (0..8).filter(|rank| shown(*rank)).map(|rank| counts[rank as usize]).sum();
-            let (limit, mut skip) = (limit.clamp(1, PAGE_MAX), cursor.done);
+            let (limit, mut skip) = (limit.clamp(1, PAGE_MAX), cursors.done());
             let mut found = Vec::new();
             for rank in (0..8).filter(|rank| shown(*rank)) {
-                let there = counts[rank as usize];
-                if skip >= there || found.len() == limit {
-                    skip = skip.saturating_sub(there);
+                let there = counts[rank as usize] as usize;
+                if skip >= there {
+                    skip -= there;
                     continue;
                 }
-                let of_rank = view.neighbours(number, way, cursor.as_of).filter(|arc| arc.to.rank() == rank);
+                let of_rank = view.neighbours(number, way, as_of).filter(|arc| arc.to.rank() == rank);
                 let room = limit - found.len();
-                found.extend(of_rank.skip(skip as usize).take(room).map(|arc| arc.to.number()));
+                found.extend(of_rank.skip(skip).take(room).map(|arc| arc.to.number()));
                 skip = 0;
+                if found.len() == limit {
+                    break;
+                }
             }
-            let is_more = cursor.done + (found.len() as u64) < total;
-            let next = is_more.then(|| cursor.text(&question, found.len()));
-            Ok(Neighbours { neighbours: names.all(found)?, next, total })
+            let next = cursors.next(found.len(), total);
+            Ok(Neighbours { neighbours: names.all(found)?, next, total, cursors })
         })
     }
 

@@ -103,7 +103,7 @@ pub(super) struct GraphView {
 }
 
 /// How much of the graph a question sees: what was recorded up to a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct AsOf(pub(super) u64);
 
 impl GraphView {

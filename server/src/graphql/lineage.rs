@@ -1,4 +1,13 @@
-//! The lineage graph: what was used to produce what.
+//! The lineage graph: what was used to produce what, as of any position; what something went into; how two things are
+//! connected; what differs between two runs.
+#![allow(clippy::too_many_arguments, reason = "the arguments of a field are those of its function")]
+
+mod diff;
+mod impact;
+mod path;
+mod provenance;
+
+pub(crate) use provenance::RunProvenance;
 
 use crate::problem::Problem;
 use crate::state::App;
@@ -6,14 +15,22 @@ use async_graphql::{Context, Enum, Object, Result, SimpleObject};
 use cairn_projections::lineage as rows;
 use cairn_schemas as schemas;
 
+use super::as_of::{AsOf, resolve};
+use super::connection::{Connection, page_cost, page_length};
+use super::query::wait;
 use super::scalars::{Long, Position, Ref};
+use diff::{DocumentsDiff, RunDiff};
+use impact::Impact;
+use path::Path;
 
 /// How far, and how much of it.
-pub(crate) const DEPTH_DEFAULT: i32 = 10;
-pub(crate) const DEPTH_MAX: i32 = 100;
-pub(crate) const NODES_DEFAULT: i32 = 200;
-pub(crate) const NODES_MAX: i32 = 10_000;
-pub(crate) const FAN_OUT_DEFAULT: i32 = 50;
+const DEPTH_DEFAULT: i32 = 10;
+const DEPTH_MAX: i32 = 100;
+const NODES_DEFAULT: i32 = 200;
+const NODES_MAX: i32 = 10_000;
+const FAN_OUT_DEFAULT: i32 = 50;
+/// Things of one list that a question names.
+const REFS_MAX: usize = 1_024;
 
 /// Which way to walk.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
@@ -27,13 +44,48 @@ pub(crate) enum Direction {
     Both,
 }
 
-/// Neighbours of one kind that a limit left out.
+/// Kinds of things in the lineage graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub(crate) enum LineageKind {
+    /// What answers questions by a model.
+    Deployment,
+    /// A version of a model.
+    Model,
+    /// An execution: a job, a training, or both.
+    Run,
+    /// A version of a dataset.
+    Dataset,
+    /// A result of measuring something.
+    Evaluation,
+    /// A verdict on something, a gate's among them.
+    Judgment,
+    /// Stored bytes.
+    Artifact,
+    /// A document that was ingested.
+    Document,
+}
+
+impl LineageKind {
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+fn names_of(kinds: Option<Vec<LineageKind>>) -> Vec<String> {
+    kinds.unwrap_or_default().into_iter().map(LineageKind::name).collect()
+}
+
+/// Things of one kind, counted.
 #[derive(SimpleObject)]
-pub(crate) struct LeftOut {
+pub(crate) struct LineageCount {
     /// document, run, dataset, …
     kind: String,
     /// How many.
     count: Long,
+}
+
+fn counts_of(counts: &[(&'static str, u64)]) -> Vec<LineageCount> {
+    counts.iter().map(|(kind, count)| LineageCount { kind: (*kind).to_owned(), count: Long(*count) }).collect()
 }
 
 /// A thing in the graph.
@@ -46,8 +98,9 @@ pub(crate) struct LineageNode {
     kind: String,
     /// Edges between it and where the walk began, by the shortest way.
     depth: u32,
-    /// Neighbours in the direction of the walk that a limit left out.
-    left_out: Vec<LeftOut>,
+    /// Neighbours in the direction of the walk that a limit left out: `neighbours` pages through them. Not counted where
+    /// kinds were named.
+    left_out: Vec<LineageCount>,
 }
 
 /// Something was used to produce something.
@@ -57,7 +110,9 @@ pub(crate) struct LineageEdge {
     from: Ref,
     /// What it went into.
     to: Ref,
-    /// Type of the first event that says so.
+    /// Things of kinds that were not asked for which lie between the two; 0 where none does.
+    through: u32,
+    /// Type of the first event that says so; of the last hop, where things lie between.
     event_type: String,
     /// Position of that event.
     position: Position,
@@ -68,17 +123,13 @@ pub(crate) struct Lineage(rows::Graph);
 /// Part of the lineage graph.
 #[Object]
 impl Lineage {
-    /// Things in the order of the walk: by depth, documents last.
+    /// Things in the order of the walk: by depth, and of one thing's neighbours documents last.
     async fn nodes(&self) -> Vec<LineageNode> {
         let node = |node: &rows::Node| LineageNode {
             reference: Ref(node.reference.clone()),
             kind: node.kind.to_owned(),
             depth: node.depth,
-            left_out: node
-                .more
-                .iter()
-                .map(|(kind, count)| LeftOut { kind: (*kind).to_owned(), count: Long(*count) })
-                .collect(),
+            left_out: counts_of(&node.more),
         };
         self.0.nodes.iter().map(node).collect()
     }
@@ -87,6 +138,7 @@ impl Lineage {
         let edge = |edge: &rows::Edge| LineageEdge {
             from: Ref(edge.from.clone()),
             to: Ref(edge.to.clone()),
+            through: edge.through,
             event_type: edge.event_type.to_owned(),
             position: Position(edge.position),
         };
@@ -104,6 +156,8 @@ pub(crate) struct Reach {
     pub(crate) depth: Option<i32>,
     pub(crate) limit: Option<i32>,
     pub(crate) fan_out: Option<i32>,
+    pub(crate) kinds: Option<Vec<LineageKind>>,
+    pub(crate) as_of: Option<AsOf>,
 }
 
 pub(crate) async fn walk(ctx: &Context<'_>, of: schemas::Ref, reach: Reach) -> Result<Lineage> {
@@ -111,15 +165,185 @@ pub(crate) async fn walk(ctx: &Context<'_>, of: schemas::Ref, reach: Reach) -> R
     let nodes = within("limit", reach.limit, NODES_DEFAULT, 1, NODES_MAX)? as usize;
     let fan_out = within("fanOut", reach.fan_out, FAN_OUT_DEFAULT, 1, NODES_MAX)? as usize;
     let app = ctx.data::<App>()?;
-    let graph = app.read(move |ctx| {
-        let limit = rows::Limit { nodes, fan_out };
-        Ok(ctx.projections().lineage().walk(&of, reach.direction.into(), depth, limit)?)
-    });
-    Ok(Lineage(graph.await?))
+    let walk = rows::Walk {
+        direction: reach.direction.into(),
+        depth,
+        limit: rows::Limit { nodes, fan_out },
+        kinds: names_of(reach.kinds),
+        as_of: resolve(app, reach.as_of).await?,
+    };
+    Ok(Lineage(app.read(move |ctx| Ok(ctx.projections().lineage().explore(&of, &walk)?)).await?))
 }
 
 fn within(name: &str, given: Option<i32>, default: i32, min: i32, max: i32) -> Result<u32, Problem> {
     let value = given.unwrap_or(default);
     let allowed = (min..=max).contains(&value).then(|| value.unsigned_abs());
     allowed.ok_or_else(|| Problem::malformed(format!("{name}: {value} is not a whole number from {min} to {max}")))
+}
+
+/// Refs that a question names.
+fn refs_of(name: &str, given: Vec<Ref>) -> Result<Vec<schemas::Ref>, Problem> {
+    match given.len() {
+        1..=REFS_MAX => Ok(given.into_iter().map(|reference| reference.0).collect()),
+        count => Err(Problem::malformed(format!("{name} holds {count} refs; it takes 1 to {REFS_MAX}"))),
+    }
+}
+
+/// A thing that is directly linked.
+#[derive(Clone, SimpleObject)]
+pub(crate) struct LineageNeighbour {
+    /// What it is.
+    #[graphql(name = "ref")]
+    reference: Ref,
+    /// dataset, model, run, document, evaluation, judgment, deployment or artifact.
+    kind: String,
+}
+
+/// What a thing is directly linked to, one way.
+#[derive(SimpleObject)]
+pub(crate) struct LineageNeighbours {
+    /// How many there are, of the kind asked for.
+    total: Long,
+    /// By kind, and of one kind by when the link was recorded. The pages are of one position, that of the first.
+    things: Connection<LineageNeighbour>,
+}
+
+pub(crate) struct LineageQuery;
+
+/// Questions about the lineage graph.
+#[Object]
+impl LineageQuery {
+    /// What a thing was made of (UP), what was made of it (DOWN), or both. A thing that the ledger has not heard of has no
+    /// nodes.
+    #[graphql(complexity = "20 + child_complexity")]
+    async fn lineage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Where the walk begins.")] of: Ref,
+        #[graphql(desc = "Which way to walk.", default_with = "Direction::Up")] direction: Direction,
+        #[graphql(desc = "Edges to walk at most; 10 where absent.")] depth: Option<i32>,
+        #[graphql(desc = "Things to show at most; 200 where absent.")] limit: Option<i32>,
+        #[graphql(desc = "Neighbours of one thing to show at most; 50 where absent.")] fan_out: Option<i32>,
+        #[graphql(desc = "Show only things of these kinds; the others are walked through.")] kinds: Option<
+            Vec<LineageKind>,
+        >,
+        #[graphql(desc = "As the graph was recorded then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Lineage> {
+        wait(ctx, at_least).await?;
+        walk(ctx, of.0, Reach { direction, depth, limit, fan_out, kinds, as_of }).await
+    }
+
+    /// What a thing is directly linked to, in pages: what a walk leaves out for size.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn neighbours(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The thing.")] of: Ref,
+        #[graphql(desc = "UP: what it was made of; DOWN: what was made of it.", default_with = "Direction::Up")]
+        direction: Direction,
+        #[graphql(desc = "Only things of this kind.")] kind: Option<LineageKind>,
+        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
+        #[graphql(desc = "As the graph was recorded then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<LineageNeighbours> {
+        if direction == Direction::Both {
+            return Err(Problem::malformed("direction: BOTH is not one way; ask UP and DOWN apart").into());
+        }
+        let app = wait(ctx, at_least).await?;
+        let (first, as_of) = (page_length("first", first)?, resolve(app, as_of).await?);
+        let page = app.read(move |ctx| {
+            let (kind, after) = (kind.map(LineageKind::name), after.as_deref());
+            let lineage = ctx.projections().lineage();
+            Ok(lineage.neighbours(&of.0, direction.into(), kind.as_deref(), as_of, after, first)?)
+        });
+        let page = page.await?;
+        let one = |(at, reference): (usize, &schemas::Ref)| {
+            let thing = LineageNeighbour { reference: Ref(reference.clone()), kind: reference.kind().to_owned() };
+            (page.cursors.after(at), thing)
+        };
+        let things = page.neighbours.iter().enumerate().map(one).collect();
+        let things = Connection::of(things, page.cursors.is_later(), page.next.is_some());
+        Ok(LineageNeighbours { total: Long(page.total), things })
+    }
+
+    /// Everything that something went into: a document, a dataset version, any other thing; the documents of a person; the
+    /// runs of a commit. Give one of `of`, `commit` and `dataSubject`.
+    #[graphql(complexity = "20 + page_cost(first, child_complexity)")]
+    async fn impact(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Things to begin at, at most 1,024.")] of: Option<Vec<Ref>>,
+        #[graphql(desc = "A commit or digest that runs' code names, or its beginning: 7 to 64 hexadecimal digits.")]
+        commit: Option<String>,
+        #[graphql(desc = "A person, written exactly as the events do: their documents, while the vault reads them.")]
+        data_subject: Option<String>,
+        #[graphql(desc = "Count and list only things of these kinds; the others are followed too.")] kinds: Option<
+            Vec<LineageKind>,
+        >,
+        #[graphql(desc = "Edges to follow at most; all where absent.")] depth: Option<i32>,
+        #[graphql(desc = "How many to list; 20 where absent, at most 500.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
+        #[graphql(desc = "As the graph was recorded then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Impact> {
+        wait(ctx, at_least).await?;
+        let start = impact::Start { of, commit, data_subject };
+        impact::impact(ctx, start, impact::Page { kinds, depth, first, after, as_of }).await
+    }
+
+    /// The shortest way by which two things are connected, and the events that say so; null where nothing recorded leads
+    /// from the one to the other.
+    #[graphql(complexity = "20 + child_complexity")]
+    async fn path(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Where the way begins.")] from: Ref,
+        #[graphql(desc = "Where it ends.")] to: Ref,
+        #[graphql(desc = "Also where neither went into the other: by what both come from or went into.", default)]
+        related: bool,
+        #[graphql(desc = "As the graph was recorded then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<Option<Path>> {
+        let app = wait(ctx, at_least).await?;
+        let as_of = resolve(app, as_of).await?;
+        let found = app.read(move |ctx| Ok(ctx.projections().lineage().path(&from.0, &to.0, related, as_of)?));
+        Ok(found.await?.map(Path::from))
+    }
+
+    /// What is different between two runs: data, code, config, environment, metrics.
+    #[graphql(complexity = "50 + child_complexity")]
+    async fn diff_runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "A run's id or ref.")] before: String,
+        #[graphql(desc = "The id or ref of the run to compare it with.")] after: String,
+        #[graphql(desc = "As the ledger was recorded then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<RunDiff> {
+        wait(ctx, at_least).await?;
+        diff::runs(ctx, &before, &after, as_of).await
+    }
+
+    /// Documents that dataset versions, or ingestions, hold and others do not.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn diff_documents(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Dataset versions, or runs that ingest: together the one side.")] from: Vec<Ref>,
+        #[graphql(desc = "The other side.")] to: Vec<Ref>,
+        #[graphql(desc = "How many; 20 where absent, at most 500.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this cursor.")] after: Option<String>,
+        #[graphql(desc = "As the graph was recorded then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
+    ) -> Result<DocumentsDiff> {
+        let app = wait(ctx, at_least).await?;
+        let (first, as_of) = (page_length("first", first)?, resolve(app, as_of).await?);
+        let (from, to) = (refs_of("from", from)?, refs_of("to", to)?);
+        let found = app.read(move |ctx| {
+            Ok(ctx.projections().lineage().documents_diff(&from, &to, as_of, after.as_deref(), first)?)
+        });
+        Ok(found.await?.into())
+    }
 }
