@@ -243,7 +243,8 @@ fn everything_that_a_person_a_version_or_a_commit_went_into_is_found() {
     let nobody = impact(&ctx, &Of::DataSubject("Nobody".into()), query()).unwrap_err().to_string();
     assert!(nobody.contains("named by no event") && !nobody.contains("Nobody"), "{nobody}");
     let of_version = Of::Things(vec!["ds://math/corpus@1.0.0".parse().unwrap()]);
-    assert_eq!(impact(&ctx, &of_version, query()).unwrap().counts, [("run", 1)]);
+    // The training, and the version's card.
+    assert_eq!(impact(&ctx, &of_version, query()).unwrap().counts, [("run", 1), ("artifact", 1)]);
     let of_commit = impact(&ctx, &Of::Commit("0123456".into()), query()).unwrap();
     assert!(of_commit.total == 1 && touched(&of_commit, &format!("run:{run}")));
     // The jobs' own program is code as well.
