@@ -124,6 +124,7 @@ fn of_ledger(error: &cairn_ledger::Error) -> u8 {
         | E::PartlyRepeated { .. }
         | E::RepeatedInBatch { .. }
         | E::WrongVersion { .. }
+        | E::AsOf { .. }
         | E::NotALedger { .. }
         | E::NotABundle { .. }
         | E::Backup { .. }
@@ -139,7 +140,8 @@ fn of_projections(error: &cairn_projections::Error) -> Option<u8> {
     match error {
         E::Ledger(error) => Some(of_ledger(error)),
         E::Unknown { .. } => Some(NOT_FOUND),
-        E::Cursor { .. }
+        E::Commit { .. }
+        | E::Cursor { .. }
         | E::Family { .. }
         | E::Filter(_)
         | E::Question { .. }

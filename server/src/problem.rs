@@ -254,6 +254,7 @@ impl From<ProjectionsError> for Problem {
             ProjectionsError::Late { .. } => Problem::new(Kind::NotCaughtUp, detail).retry_after(2),
             ProjectionsError::Beyond { .. }
             | ProjectionsError::UnknownKind { .. }
+            | ProjectionsError::Commit { .. }
             | ProjectionsError::Family { .. } => Problem::malformed(detail),
             ProjectionsError::Filter(wrong) => {
                 Problem::malformed(detail).with("column", wrong.column()).with("offset", wrong.offset)

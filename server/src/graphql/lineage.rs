@@ -208,6 +208,7 @@ pub(crate) struct LineageNeighbours {
     things: Connection<LineageNeighbour>,
 }
 
+#[derive(Default)]
 pub(crate) struct LineageQuery;
 
 /// Questions about the lineage graph.

@@ -12,10 +12,10 @@ use super::connection::{Connection, page_cost};
 use super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
 use super::evaluations::Evaluations;
 use super::events::{Event, PageQuery, page};
-use super::lineage::{Direction, Lineage, Reach, walk};
+use super::lineage::LineageQuery;
 use super::log::{Coverage, Log, Projection, projections};
 use super::pipelines::PipelineRun;
-use super::scalars::{Position, Ref};
+use super::scalars::Position;
 use crate::filter::Filter;
 use std::sync::Arc;
 
@@ -26,15 +26,15 @@ const PIPELINES_MAX: i32 = 256;
 /// the answer covers that position, so that a writer reads its own writes; the header cairn-at-least does so for a
 /// whole request. `asOf` asks for the past, by recorded time: such an answer never changes.
 #[derive(MergedObject)]
-pub(crate) struct Query(Base, CatalogQuery, Evaluations);
+pub(crate) struct Query(Base, CatalogQuery, Evaluations, LineageQuery);
 
 impl Query {
     pub(crate) fn new() -> Self {
-        Self(Base, CatalogQuery, Evaluations)
+        Self(Base, CatalogQuery, Evaluations, LineageQuery)
     }
 }
 
-/// The log, and how things hang together.
+/// The log, curves and pipelines.
 struct Base;
 
 #[Object]
@@ -89,23 +89,6 @@ impl Base {
         let filter = Filter::new(&types.unwrap_or_default(), stream, project)?;
         let query = PageQuery { first, after, last, before, filter };
         Ok(ctx.data::<App>()?.read(move |ctx| page(ctx, &query)).await?)
-    }
-
-    /// What a thing was made of (UP), what was made of it (DOWN), or both. A thing that the ledger has not heard of has no
-    /// nodes.
-    #[graphql(complexity = "20 + child_complexity")]
-    async fn lineage(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Where the walk begins.")] of: Ref,
-        #[graphql(desc = "Which way to walk.", default_with = "Direction::Up")] direction: Direction,
-        #[graphql(desc = "Edges to walk at most; 10 where absent.")] depth: Option<i32>,
-        #[graphql(desc = "Things to show at most; 200 where absent.")] limit: Option<i32>,
-        #[graphql(desc = "Neighbours of one thing to show at most; 50 where absent.")] fan_out: Option<i32>,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Lineage> {
-        wait(ctx, at_least).await?;
-        walk(ctx, of.0, Reach { direction, depth, limit, fan_out }).await
     }
 
     /// Curves of runs, each in at most so many points, in which no spike is lost.

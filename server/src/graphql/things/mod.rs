@@ -18,7 +18,8 @@ use cairn_schemas as schemas;
 use serde_json::Value;
 use std::sync::Arc;
 
-use super::lineage::{Direction, Lineage, Reach, walk};
+use super::as_of::AsOf;
+use super::lineage::{Direction, Lineage, LineageKind, Reach, walk};
 use super::loaders::{load, load_all};
 use super::scalars::{Long, Position, Ref, Timestamp};
 
@@ -97,6 +98,7 @@ impl Thing {
 }
 
 #[Object]
+#[allow(clippy::too_many_arguments, reason = "the arguments of a field are those of its function")]
 impl Thing {
     /// Its name everywhere.
     #[graphql(name = "ref")]
@@ -158,7 +160,11 @@ impl Thing {
         #[graphql(desc = "Edges to walk at most; 10 where absent.")] depth: Option<i32>,
         #[graphql(desc = "Things to show at most; 200 where absent.")] limit: Option<i32>,
         #[graphql(desc = "Neighbours of one thing to show at most; 50 where absent.")] fan_out: Option<i32>,
+        #[graphql(desc = "Show only things of these kinds; the others are walked through.")] kinds: Option<
+            Vec<LineageKind>,
+        >,
+        #[graphql(desc = "As the graph was recorded then; now where absent.")] as_of: Option<AsOf>,
     ) -> Result<Lineage> {
-        walk(ctx, self.reference()?, Reach { direction, depth, limit, fan_out }).await
+        walk(ctx, self.reference()?, Reach { direction, depth, limit, fan_out, kinds, as_of }).await
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::super::as_of::AsOf;
 use super::super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
+use super::super::lineage::RunProvenance;
 use super::super::loaders::load;
 use super::super::results::{Gate, Standing, gates, standings};
 use super::super::scalars::{Long, Position, Ref, Timestamp};
@@ -19,11 +20,11 @@ const MODELS_MAX: usize = 100;
 
 /// An execution: a processor's job, a training, or both under one id.
 #[derive(Clone, MergedObject)]
-pub(crate) struct Run(pub(crate) Thing, RunFields);
+pub(crate) struct Run(pub(crate) Thing, RunFields, RunProvenance);
 
 impl From<Thing> for Run {
     fn from(thing: Thing) -> Self {
-        Self(thing.clone(), RunFields(thing))
+        Self(thing.clone(), RunFields(thing.clone()), RunProvenance(thing))
     }
 }
 
