@@ -25,7 +25,7 @@ const PAGE: usize = 50;
 fn main() {
     let runs: u64 = std::env::var("CAIRN_BENCH_RUNS").ok().and_then(|given| given.parse().ok()).unwrap_or(1_000_000);
     let engine = std::env::var("CAIRN_BENCH_ENGINE").unwrap_or_else(|_| "fjall".into());
-    let engine: Engine = engine.parse().expect("sled or fjall");
+    let engine = if engine == "sled" { Engine::Sled } else { Engine::Fjall };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let alone = CatalogAlone::open(engine, dir.path()).expect("a store");
     println!("{runs} runs, 100 settings and 20 metrics each, on {engine:?}");
@@ -226,6 +226,6 @@ fn started(run: u64) -> Event {
 
 fn stepped(run: u64) -> Event {
     let metric = |n| MetricValue { name: format!("m{n}"), value: Real(chance(run, 400 + n)) };
-    let metrics = (0..20).map(metric).collect();
+    let metrics = (0..20u64).map(metric).collect();
     StepLogged { run: run_id(run), attempt: 1, step: 100, tokens: 204_800, time: None, metrics }.into()
 }
