@@ -4,10 +4,10 @@
 mod out;
 mod commands;
 mod exit;
+mod logging;
 mod render;
 
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -103,8 +103,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_logging(matches!(cli.command, Command::Serve(_) | Command::Witness(_)));
     let globals = Globals { data: cli.data, json: cli.json };
+    let _traces = match logging::init(matches!(cli.command, Command::Serve(_) | Command::Witness(_))) {
+        Ok(traces) => traces,
+        Err(error) => return exit::report(&error.into(), globals.json),
+    };
     let result = match cli.command {
         Command::Init(args) => commands::init::run(&globals, &args),
         Command::Run(args) => commands::run::run(&globals, &args),
@@ -143,20 +146,5 @@ fn main() -> ExitCode {
         Ok(_) if out::failed() => ExitCode::from(exit::FAILED),
         Ok(code) => code,
         Err(error) => exit::report(&error, globals.json),
-    }
-}
-
-/// Logs go to standard error: `CAIRN_LOG` sets the filter, `CAIRN_LOG_FORMAT=json` the form. Bodies, prompts and
-/// personal data are never logged.
-fn init_logging(serving: bool) {
-    let default = if serving { "info" } else { "warn" };
-    // sled tells its own troubles by log lines as well as by the errors that we report.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CAIRN_LOG")
-        .unwrap_or_else(|_| format!("{default},sled=off").into());
-    let ansi = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
-    match std::env::var("CAIRN_LOG_FORMAT").as_deref() {
-        Ok("json") => builder.json().init(),
-        _ => builder.with_target(false).init(),
     }
 }

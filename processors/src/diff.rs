@@ -112,7 +112,10 @@ impl RunDiff {
             && self.data.inputs_removed.is_empty()
             && self.data.inputs_added.is_empty()
             && (documents.added, documents.removed) == (0, 0)
-            && self.facts.iter().all(|change| matches!(change.path.as_str(), "state" | "training_state" | "weights_digest"))
+            && self
+                .facts
+                .iter()
+                .all(|change| matches!(change.path.as_str(), "state" | "training_state" | "weights_digest"))
     }
 }
 
@@ -122,9 +125,8 @@ pub fn diff(ctx: &Context, query: &DiffQuery) -> Result<RunDiff, Error> {
     let position = query.as_of.or(ctx.projections().reached());
     let (before, after) = (run_of(ctx, &query.before, position)?, run_of(ctx, &query.after, position)?);
     let between = |paths: &[&str]| {
-        let of = |run: &Entity| {
-            paths.iter().find_map(|path| run.attributes.pointer(path).filter(|v| !v.is_null())).cloned()
-        };
+        let of =
+            |run: &Entity| paths.iter().find_map(|path| run.attributes.pointer(path).filter(|v| !v.is_null())).cloned();
         changes(&of(&before).unwrap_or_default(), &of(&after).unwrap_or_default())
     };
     let mut facts = Vec::new();
@@ -167,11 +169,7 @@ fn run_of(ctx: &Context, run: &RunId, position: Option<Position>) -> Result<Enti
     })
 }
 
-fn metrics(
-    ctx: &Context,
-    query: &DiffQuery,
-    _position: Option<Position>,
-) -> Result<(Vec<MetricChange>, u64), Error> {
+fn metrics(ctx: &Context, query: &DiffQuery, _position: Option<Position>) -> Result<(Vec<MetricChange>, u64), Error> {
     let curves = ctx.projections().curves();
     let (mut changes, mut equal) = (Vec::new(), 0);
     let names: BTreeSet<String> =
@@ -236,25 +234,13 @@ fn used(ctx: &Context, run: &RunId, position: Option<Position>) -> Result<BTreeS
 }
 
 /// Dataset versions that a run used; where it used none, those that it made.
-fn datasets(
-    ctx: &Context,
-    run: &RunId,
-    used: &BTreeSet<Ref>,
-    position: Option<Position>,
-) -> Result<Vec<Ref>, Error> {
+fn datasets(ctx: &Context, run: &RunId, used: &BTreeSet<Ref>, position: Option<Position>) -> Result<Vec<Ref>, Error> {
     let used: Vec<Ref> = used.iter().filter(|used| matches!(used, Ref::Dataset { .. })).cloned().collect();
     if !used.is_empty() {
         return Ok(used);
     }
     let lineage = ctx.projections().lineage();
-    let made = lineage.neighbours(
-        &Ref::Run(*run),
-        Direction::Down,
-        Some("dataset"),
-        position,
-        None,
-        NEIGHBOURS_MAX,
-    )?;
+    let made = lineage.neighbours(&Ref::Run(*run), Direction::Down, Some("dataset"), position, None, NEIGHBOURS_MAX)?;
     Ok(made.neighbours)
 }
 

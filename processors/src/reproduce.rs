@@ -93,12 +93,7 @@ struct RecordedSpec {
 /// Replays a completed run from its settings, its resolved inputs and its artifacts as the ledger has them. Relative paths
 /// of an ingestion's sources are seen from `base_dir`; where the sources are not as they were, what was stored is checked.
 /// Deployments and erasures are checked, not done again. A run of another program is refused, with what is missing.
-pub fn reproduce(
-    ctx: &Context,
-    run: &RunId,
-    base_dir: &Path,
-    observer: &dyn Observer,
-) -> Result<Reproduction, Error> {
+pub fn reproduce(ctx: &Context, run: &RunId, base_dir: &Path, observer: &dyn Observer) -> Result<Reproduction, Error> {
     if !ctx.is_writable() {
         return Err(cairn_ledger::Error::ReadOnly.into());
     }

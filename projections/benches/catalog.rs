@@ -46,12 +46,17 @@ fn main() {
     println!("{:<58} {:>9} MiB", "memory that the list takes", memory("VmRSS:").saturating_sub(before) >> 10);
 
     pages(&catalog);
-    for filter in ["config.optimizer.lr < 1e-3", "config.s7 = 'value 3' AND metrics.m4 > 0.5 AND NOT config.b2 = true"] {
-        report(&format!("count: {filter}"), 5.0, (0..ROUNDS * 5).map(|_| {
-            let began = Instant::now();
-            catalog.count_where("run", Some(filter), None).expect("counted");
-            ms(began)
-        }));
+    for filter in ["config.optimizer.lr < 1e-3", "config.s7 = 'value 3' AND metrics.m4 > 0.5 AND NOT config.b2 = true"]
+    {
+        report(
+            &format!("count: {filter}"),
+            5.0,
+            (0..ROUNDS * 5).map(|_| {
+                let began = Instant::now();
+                catalog.count_where("run", Some(filter), None).expect("counted");
+                ms(began)
+            }),
+        );
     }
     let long_ago = (0..ROUNDS as u64 * 10).map(|round| {
         let at = Position::new(begun + 1 + round * 37 % (CHANGES / 50)).expect("a position");

@@ -39,7 +39,8 @@ fn event(number: u64, layer: u64, state: &mut u64) -> NewEvent {
     let made = (first..first + MADE).map(thing).collect();
     let before = (first / layer).saturating_sub(1) * layer;
     let used = (0..USED).filter(|_| first >= layer).map(|_| thing(before + random(state) % layer)).collect();
-    let event = CustomRecorded { kind: "bench.made".into(), about: None, used, produced: made, data: RawJson::default() };
+    let event =
+        CustomRecorded { kind: "bench.made".into(), about: None, used, produced: made, data: RawJson::default() };
     NewEvent::new("bench", &number.to_string(), event)
 }
 

@@ -5,8 +5,8 @@ use crate::catalog::{self, Catalog};
 use crate::projection::{Filled, Live};
 use crate::store::{Changes, Order, Store};
 use crate::{Engine, Error};
-use std::ops::ControlFlow;
 use cairn_schemas::Recorded;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use crate::pipelines::Pipelines;
 use crate::problem::{Kind, Problem};
 use crate::state::{App, Shared};
 use crate::witnesses::{self, WitnessAddress};
-use crate::{events, guard, health, inference, log};
+use crate::{bulk, events, guard, health, inference, log};
 use axum::extract::FromRef;
 use axum::http::{Method, Uri};
 use axum::response::Redirect;
@@ -61,6 +61,7 @@ fn router(app: App, schema: CairnSchema) -> Router {
     Router::new()
         // producers and simple readers
         .route("/v1/events", post(events::append).get(events::list))
+        .merge(bulk::routes())
         // proofs
         .route("/log/{tenant}/checkpoint", get(log::checkpoint))
         .route("/log/{tenant}/tile/{*path}", get(log::tile))
@@ -88,8 +89,9 @@ fn router(app: App, schema: CairnSchema) -> Router {
 async fn no_route(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
     Problem::not_found(format!(
-        "there is no route {path}; there are /v1/events, /v1/inference/chat, /graphql, \
-         /log/<tenant>/{{checkpoint,tile,proof,consistency}}, /healthz, /readyz and /metrics"
+        "there is no route {path}; there are /v1/events, {}, /v1/inference/chat, /graphql, \
+         /log/<tenant>/{{checkpoint,tile,proof,consistency}}, /healthz, /readyz and /metrics",
+        bulk::named()
     ))
 }
 

@@ -13,6 +13,8 @@ pub enum Error {
     Thread { name: &'static str, source: io::Error },
     #[error("cannot tell others where the server is: {0}")]
     Ledger(#[from] cairn_ledger::Error),
+    #[error("traces cannot be sent as {variable} has it: {why}")]
+    Traces { variable: String, why: String },
     #[error("the server ended: {source}")]
     Serve { source: io::Error },
 }

@@ -3,12 +3,14 @@
 
 use crate::problem::{Kind, Problem};
 use crate::state::App;
+use crate::traces::{self, TARGET};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::time::Instant;
+use tracing::Instrument;
 
 /// Counts and logs the request.
 pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -16,7 +18,17 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     let method = request.method().clone();
     // The route's pattern, not the path: a path may hold names of people's things, and would be an unbounded label.
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", |path| path.as_str()).to_owned();
-    let response = next.run(request).await;
+    let span = tracing::info_span!(
+        target: TARGET, "http", otel.name = format!("{method} {route}"), otel.kind = "server",
+        http.request.method = %method, http.route = route, http.response.status_code = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
+    );
+    traces::continue_from(request.headers(), &span);
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
     let (status, took) = (response.status(), begun.elapsed());
     app.telemetry.requested(&route, method.as_str(), status, took);
     let latency_ms = took.as_secs_f64() * 1e3;

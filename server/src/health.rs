@@ -64,6 +64,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem
 /// Prometheus' text format.
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let head = app.head_position().map_or(0, Position::get);
+    app.telemetry.read(&app.ctx.projections().reads());
     let page = app.telemetry.page(head, &app.ctx.projections().status());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
 }

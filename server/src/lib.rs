@@ -1,6 +1,7 @@
 //! The server: producers' API, GraphQL, inference, health and metrics, over one [`cairn_processors::Context`].
 
 mod app;
+mod bulk;
 mod cursor;
 mod error;
 mod events;
@@ -14,11 +15,13 @@ mod pipelines;
 mod problem;
 mod state;
 mod telemetry;
+mod traces;
 mod witness;
 mod witnesses;
 
 pub use app::{Server, ServerOptions, bind, serve};
 pub use error::Error;
 pub use graphql::sdl;
+pub use traces::{TARGET as TRACES_TARGET, Traces};
 pub use witness::WitnessServer;
 pub use witnesses::WitnessAddress;

@@ -1,9 +1,11 @@
 //! What all handlers share, and the ways they reach the ledger and the projections: off the async threads, and bounded.
 
 use crate::ServerOptions;
+use crate::bulk;
 use crate::pipelines::Pipelines;
 use crate::problem::{Kind, Problem};
 use crate::telemetry::Telemetry;
+use crate::traces::TARGET;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use cairn_ledger::{Appended, Batch, Error as LedgerError, Pending, SignedCheckpoint};
@@ -15,6 +17,7 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
+use tracing::Instrument;
 
 /// Bytes of bodies in flight, in units of [`ROOM_UNIT_BYTES`]; further appends wait their turn, till their deadline.
 const APPEND_ROOM: usize = (64 << 20) / ROOM_UNIT_BYTES;
@@ -47,6 +50,7 @@ pub(crate) struct Shared {
     appends: Semaphore,
     reads: Semaphore,
     inferences: Arc<Semaphore>,
+    bulk_reads: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -68,6 +72,7 @@ impl Shared {
             appends: Semaphore::new(APPEND_ROOM),
             reads: Semaphore::new(READS_MAX),
             inferences: Arc::new(Semaphore::new(INFERENCES_MAX)),
+            bulk_reads: Arc::new(Semaphore::new(bulk::READS_MAX)),
         }
     }
 
@@ -96,6 +101,14 @@ impl Shared {
         self.inferences.clone().try_acquire_owned().map_err(|_| {
             let busy = format!("{INFERENCES_MAX} prompts are being answered; send this one again later");
             Problem::new(Kind::Busy, busy).retry_after(2)
+        })
+    }
+
+    /// Room for one more bulk read, held until its answer is whole.
+    pub(crate) fn begin_bulk(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.bulk_reads.clone().try_acquire_owned().map_err(|_| {
+            let busy = format!("{} bulk reads are being answered; ask again later", bulk::READS_MAX);
+            Problem::new(Kind::Busy, busy).retry_after(5)
         })
     }
 
@@ -135,7 +148,8 @@ impl Shared {
     {
         let _turn = self.reads.acquire().await.map_err(|_| Problem::internal("the server is stopping"))?;
         let ctx = self.ctx.clone();
-        spawned(move || work(&ctx)).await
+        let span = tracing::info_span!(target: TARGET, "read");
+        spawned(move || work(&ctx)).instrument(span).await
     }
 
     /// Some events from `from` on; none at the head.

@@ -25,6 +25,10 @@ const REBUILD_TOTAL: &str = "cairn_projection_rebuild_total_events";
 const REQUESTS: &str = "cairn_http_requests_total";
 const REQUEST_SECONDS: &str = "cairn_http_request_duration_seconds";
 const QUERY_SECONDS: &str = "cairn_query_duration_seconds";
+const QUESTIONS: &str = "cairn_projection_questions_total";
+const ROWS_READ: &str = "cairn_projection_rows_read_total";
+const BULK_ROWS: &str = "cairn_bulk_rows_total";
+const BULK_SECONDS: &str = "cairn_bulk_read_duration_seconds";
 const WITNESS_PUSHES: &str = "cairn_witness_pushes_total";
 const INFERENCES: &str = "cairn_inference_requests_total";
 const INFERENCE_SECONDS: &str = "cairn_inference_duration_seconds";
@@ -56,6 +60,9 @@ impl Telemetry {
         counter(DUPLICATES, "Events that were repeats of recorded ones");
         counter(APPEND_REFUSED, "Appends that were refused, by kind of problem");
         counter(REQUESTS, "HTTP requests, by route, method and status");
+        counter(QUESTIONS, "Questions that a projection's store was asked, by name");
+        counter(ROWS_READ, "Rows that were read of a projection's store to answer them, by name");
+        counter(BULK_ROWS, "Rows of whole bulk reads, by table and format");
         counter(WITNESS_PUSHES, "Checkpoints sent to a witness, by witness and outcome");
         counter(INFERENCES, "Prompts, by outcome");
         counter(INFERENCE_TOKENS, "Tokens of prompts and answers");
@@ -64,6 +71,7 @@ impl Telemetry {
         };
         seconds(APPEND_SECONDS, "Time from a valid batch to its acknowledgement after the sync");
         seconds(REQUEST_SECONDS, "Time to the first byte of the answer, by route");
+        seconds(BULK_SECONDS, "Time of a bulk read to its last byte, by table, format and outcome");
         seconds(QUERY_SECONDS, "Time of a query's root field, by field and outcome");
         seconds(INFERENCE_SECONDS, "Time to the whole answer of a prompt");
         let gauge = |name: &'static str, text: &'static str| {
@@ -99,6 +107,12 @@ impl Telemetry {
         self.histogram(QUERY_SECONDS, &[("field", field), ("outcome", outcome)]).record(took.as_secs_f64());
     }
 
+    pub(crate) fn read_in_bulk(&self, table: &str, format: &str, rows: u64, outcome: &str, took: Duration) {
+        self.counter(BULK_ROWS, &[("table", table), ("format", format)]).increment(rows);
+        let labels = [("table", table), ("format", format), ("outcome", outcome)];
+        self.histogram(BULK_SECONDS, &labels).record(took.as_secs_f64());
+    }
+
     pub(crate) fn witnessed(&self, witness: &str, outcome: &str) {
         self.counter(WITNESS_PUSHES, &[("witness", witness), ("outcome", outcome)]).increment(1);
     }
@@ -112,6 +126,15 @@ impl Telemetry {
 
     pub(crate) fn inference_failed(&self, problem: &Problem) {
         self.counter(INFERENCES, &[("outcome", problem.kind.slug())]).increment(1);
+    }
+
+    /// Questions and rows read of each projection, as they are now.
+    pub(crate) fn read(&self, reads: &[(String, u64, u64)]) {
+        for (name, questions, rows) in reads {
+            let label = [("projection", name.as_str())];
+            self.counter(QUESTIONS, &label).absolute(*questions);
+            self.counter(ROWS_READ, &label).absolute(*rows);
+        }
     }
 
     /// The page that Prometheus scrapes, with the positions as they are now.

@@ -17,17 +17,32 @@ fn runs_are_listed_by_filter_and_things_shown_as_they_were() {
     let mut lines: Vec<String> = (0..12)
         .map(|n| {
             let config = json!({ "lr": n as f64 / 100.0 });
-            event(&format!("s{n}"), "cairn.training.run_started.v1", &json!({ "run": id(n), "method": "pretrain", "name": format!("try {n}"), "config": config }))
+            event(
+                &format!("s{n}"),
+                "cairn.training.run_started.v1",
+                &json!({ "run": id(n), "method": "pretrain", "name": format!("try {n}"), "config": config }),
+            )
         })
         .collect();
     let model = "model://team/chat@1";
     lines.push(event("m", "cairn.model.version_registered.v1", &json!({ "model": model })));
-    lines.push(event("a", "cairn.model.alias_assigned.v1", &json!({ "alias": "production", "model": model, "reason": "the best" })));
+    lines.push(event(
+        "a",
+        "cairn.model.alias_assigned.v1",
+        &json!({ "alias": "production", "model": model, "reason": "the best" }),
+    ));
     let tags = json!({ "subject": format!("run:{}", id(3)), "tags": { "team": "search" }, "note": "looks good" });
     lines.push(event("n", "cairn.annotation.recorded.v1", &tags));
     place.append(&lines.join("\n")).ok();
 
-    let found = place.json(&["runs", "config.lr < 0.04 AND config.lr > 0", "--sort", "config.lr DESC", "--columns", "config.lr,tags.team"]);
+    let found = place.json(&[
+        "runs",
+        "config.lr < 0.04 AND config.lr > 0",
+        "--sort",
+        "config.lr DESC",
+        "--columns",
+        "config.lr,tags.team",
+    ]);
     assert_eq!(found["total"], 3);
     let row = |n: usize| (found["runs"][n]["run"]["name"].clone(), found["runs"][n]["columns"].clone());
     assert_eq!(row(0), (json!("try 3"), json!({ "config.lr": 0.03, "tags.team": "search" })));

@@ -69,7 +69,11 @@ fn show(found: &RunDiff) {
         list.iter().for_each(|input| say!("{sign} input {input}"));
     }
     let listed = |refs: &[cairn_schemas::Ref]| {
-        if refs.is_empty() { "no dataset".to_owned() } else { refs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ") }
+        if refs.is_empty() {
+            "no dataset".to_owned()
+        } else {
+            refs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        }
     };
     if data.datasets_before != data.datasets_after {
         say!("  data {} -> {}", listed(&data.datasets_before), listed(&data.datasets_after));

@@ -48,7 +48,8 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         };
         say!("  {}", tree::label(&context, &near.to_string()));
         for said in &step.said {
-            let more = if said.events > 1 { format!(", {} times until {}", said.events, said.last) } else { String::new() };
+            let more =
+                if said.events > 1 { format!(", {} times until {}", said.events, said.last) } else { String::new() };
             say!("    {arrow}: {} at {}{more}", said.event_type, said.first);
         }
         if std::ptr::eq(step, path.steps.last().unwrap_or(step)) {

@@ -54,7 +54,10 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     let found = impact(&context, &of, query)?;
     if let (Of::Things(things), 0) = (&of, found.starts) {
         let things: Vec<String> = things.iter().map(ToString::to_string).collect();
-        return Err(exit::not_found(format!("no event names {}; `cairn log` shows the refs there are", things.join(", "))));
+        return Err(exit::not_found(format!(
+            "no event names {}; `cairn log` shows the refs there are",
+            things.join(", ")
+        )));
     }
     if globals.json {
         print_json(&serde_json::to_value(&found)?);

@@ -19,9 +19,7 @@ pub(super) fn deploy(ctx: &Context, recorded: &JobRecord) -> Result<Found, Error
     let from = history::first_heard(ctx, judgment)?;
     history::all(ctx, from, &mut |event| match &event.event {
         Event::GateEvaluated(e) if e.judgment == *judgment => gate = Some(e.clone()),
-        Event::Promoted(e)
-            if e.model == *model && recorded.outputs.contains(&e.deployment) && promoted.is_none() =>
-        {
+        Event::Promoted(e) if e.model == *model && recorded.outputs.contains(&e.deployment) && promoted.is_none() => {
             promoted = Some(e.clone());
         }
         _ => {}

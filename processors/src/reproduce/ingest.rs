@@ -58,9 +58,8 @@ fn why_sources_differ(
     };
     let version = spec.code.get("version").and_then(Value::as_str).unwrap_or(env!("CARGO_PKG_VERSION"));
     let is_same = runner::key_by_version(job, &scope, &resolved, version) == recorded.key;
-    let differ = || {
-        format!("the files under {} are not those that were read: names, bytes or dates differ", base_dir.display())
-    };
+    let differ =
+        || format!("the files under {} are not those that were read: names, bytes or dates differ", base_dir.display());
     Ok((!is_same).then(differ))
 }
 

@@ -1,7 +1,7 @@
 //! Two runs compared, what something went into, and runs that are replayed, checked, or cannot be.
 
 use super::common::{Place, events, failure, gsm8k, words};
-use cairn_processors::diff::{DiffQuery, documents, diff, shown};
+use cairn_processors::diff::{DiffQuery, diff, documents, shown};
 use cairn_processors::impact::{Of, documents_of, impact};
 use cairn_processors::reproduce::{Manner, RunBy, provenance_of};
 use cairn_processors::{Context, Error, JobOutcome, PipelineReport, Quiet, reproduce};
@@ -81,7 +81,9 @@ fn an_ingestion_is_read_again_where_its_sources_are_and_checked_where_they_are_n
     let before = events(&ctx).len();
     let again = reproduce(&ctx, &run, place.dir.path(), &Quiet).unwrap();
     assert!(again.equal && again.manner == Manner::Replayed, "{again:#?}");
-    assert!(again.compared.iter().any(|c| c.what == "output 1") && again.compared.iter().any(|c| c.what == "documents"));
+    assert!(
+        again.compared.iter().any(|c| c.what == "output 1") && again.compared.iter().any(|c| c.what == "documents")
+    );
     assert_eq!(events(&ctx).len(), before + 2, "a replay records that it was one, and no document");
 
     // Seen from elsewhere, and changed: what was stored answers.
@@ -200,7 +202,8 @@ fn two_runs_are_compared_by_data_code_config_environment_and_metrics() {
     assert_eq!(told(&found.facts), ["dataset ds://math/corpus@1.0.0 ds://math/corpus@2.0.0", "seed 7 8"]);
     assert_eq!((found.metrics.len(), found.metrics[0].metric.as_str()), (2, "learning_rate"));
     let loss = &found.metrics[1];
-    let figures = [&loss.before, &loss.after].map(|f| f.as_ref().map(|f| (f.points, f.last_step, f.last.0, f.min.0, f.max.0)));
+    let figures =
+        [&loss.before, &loss.after].map(|f| f.as_ref().map(|f| (f.points, f.last_step, f.last.0, f.min.0, f.max.0)));
     assert_eq!(figures, [Some((3, 3, 1.5, 1.5, 3.0)), Some((2, 2, 2.5, 2.5, 3.0))]);
     let data = &found.data.documents;
     assert_eq!((data.removed, data.added, data.kept, data.items.len()), (10, 6, 20, 16));

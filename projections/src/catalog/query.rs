@@ -23,6 +23,18 @@ impl Catalog {
         self.0.read(|store| entity(store, reference))
     }
 
+    /// What goes by each of these refs, as it was at a position where one is given, in their order: read together, in
+    /// one question to the store.
+    pub fn states(&self, wanted: &[(String, Option<Position>)]) -> Result<Vec<Option<Entity>>, Error> {
+        self.0.read(|store| {
+            let one = |(reference, as_of): &(String, Option<Position>)| match as_of {
+                None => entity(store, reference),
+                Some(position) => self.state_in(store, reference, *position),
+            };
+            wanted.iter().map(one).collect()
+        })
+    }
+
     /// A kind's entities by when they were first mentioned, at most 1,000 a page. `after` is an earlier page's `next`.
     pub fn list(
         &self,

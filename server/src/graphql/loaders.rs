@@ -26,13 +26,13 @@ impl Loader<Key> for Things {
     async fn load(&self, keys: &[Key]) -> Result<HashMap<Key, Thing>, Error> {
         let keys = keys.to_vec();
         let found = self.0.read(move |ctx| {
-            let mut found = HashMap::with_capacity(keys.len());
-            for (reference, as_of) in keys {
-                if let Some(entity) = ctx.projections().catalog().state(&reference, as_of)? {
-                    found.insert((reference, as_of), Thing::new(entity, as_of));
-                }
-            }
-            Ok::<_, Problem>(found)
+            let found = ctx.projections().catalog().states(&keys)?;
+            let known = keys.into_iter().zip(found).filter_map(|(key, entity)| Some((key, entity?)));
+            let things = known.map(|(key, entity)| {
+                let thing = Thing::new(entity, key.1);
+                (key, thing)
+            });
+            Ok::<_, Problem>(things.collect())
         });
         Ok(found.await?)
     }

@@ -2,6 +2,7 @@
 //! spans by the fields that were asked. Neither arguments nor values are in them.
 
 use crate::state::App;
+use crate::traces::TARGET;
 use async_graphql::async_trait::async_trait;
 use async_graphql::extensions::{
     Extension, ExtensionContext, ExtensionFactory, NextExecute, NextRequest, NextResolve, ResolveInfo,
@@ -36,7 +37,7 @@ impl Extension for Observed {
         operation_name: Option<&str>,
         next: NextExecute<'_>,
     ) -> Response {
-        let span = tracing::info_span!("graphql", operation = operation_name.unwrap_or_default());
+        let span = tracing::info_span!(target: TARGET, "graphql", graphql.operation.name = operation_name);
         next.run(ctx, operation_name).instrument(span).await
     }
 
@@ -50,7 +51,7 @@ impl Extension for Observed {
             return next.run(ctx, info).await;
         }
         let (begun, field) = (Instant::now(), info.name.to_owned());
-        let span = tracing::info_span!("field", name = field);
+        let span = tracing::info_span!(target: TARGET, "field", graphql.field.name = field);
         let resolved = next.run(ctx, info).instrument(span).await;
         self.0.telemetry.queried(&field, resolved.is_ok(), begun.elapsed());
         resolved

@@ -1,16 +1,56 @@
-//! Events as they are recorded. A subscriber that comes back with its last cursor misses none.
+//! What is told as it happens: events, steps of runs, and how far the projections are. Events and steps can be gone on
+//! with: a subscriber that comes back with its last cursor or position misses none.
 
 use crate::cursor;
 use crate::filter::Filter;
 use crate::problem::{Kind, Problem};
 use crate::state::{App, READ_EVENTS_MAX};
-use async_graphql::{Context, Result, Subscription};
+use async_graphql::{Context, Result, SimpleObject, Subscription};
 use async_stream::stream;
-use cairn_schemas::Position;
+use cairn_schemas::{self as schemas, Event as Payload, Recorded, RunId};
 use futures_util::Stream;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::events::Event;
+use super::log::{Projection, projections};
+use super::scalars::{Long, Position, Real, Timestamp};
+
+/// Runs of one subscription to steps.
+const RUNS_MAX: usize = 1_000;
+/// How often it is looked how far the projections are.
+const PROGRESS_TICK: Duration = Duration::from_millis(250);
+
+/// A value of a metric.
+#[derive(SimpleObject)]
+pub(crate) struct MetricValue {
+    /// The metric.
+    name: String,
+    /// The value; NaN and infinities as they were logged.
+    value: Real,
+}
+
+/// What was logged of a step at once. A step is all that was logged of it.
+#[derive(SimpleObject)]
+pub(crate) struct LoggedStep {
+    /// The run's id.
+    run: String,
+    /// The attempt of the run that took the step, from 1.
+    attempt: u32,
+    /// The step.
+    step: Long,
+    /// Tokens that the run had seen.
+    tokens: Long,
+    /// When the step was taken, as its producer says.
+    time: Timestamp,
+    /// The metrics that were asked for, as far as they were logged.
+    metrics: Vec<MetricValue>,
+    /// Where the event stands in the log.
+    position: Position,
+    /// Pass it as `from` to go on after this.
+    cursor: String,
+}
 
 pub(crate) struct Subscription;
 
@@ -23,11 +63,13 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Goes on after this cursor. Without it the stream begins with the next event that is recorded."
+            desc = "Goes on after this cursor. Without one of these three the stream begins with the next event that is recorded."
         )]
         from: Option<String>,
-        #[graphql(desc = "Begins with the first event of the log; not together with `from`.", default = false)]
-        from_start: bool,
+        #[graphql(desc = "Goes on after this position, such as the one that an answer covers.")] after: Option<
+            Position,
+        >,
+        #[graphql(desc = "Begins with the first event of the log.", default = false)] from_start: bool,
         #[graphql(desc = "Types such as cairn.training.step_logged.v2, or beginnings such as cairn.training.*")]
         types: Option<Vec<String>>,
         #[graphql(desc = "Only events about this.")] stream: Option<String>,
@@ -35,24 +77,118 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<Event>> + use<>> {
         let app = ctx.data::<App>()?.clone();
         let filter = Filter::new(&types.unwrap_or_default(), stream, project)?;
-        let seen = match (&from, from_start) {
-            (Some(_), true) => return Err(Problem::malformed("from and fromStart exclude each other; give one").into()),
-            (Some(cursor), false) => cursor::to_position(cursor)?,
-            (None, true) => None,
-            (None, false) => app.head_position(),
-        };
-        Ok(follow(app, seen, filter))
+        let seen = seen(&app, from.as_deref(), after, from_start)?;
+        Ok(follow(app, seen, move |event| filter.matches(&event).then(|| Event(Arc::new(event)))))
+    }
+
+    /// Steps of runs as they are logged: what to draw behind a curve whose answer covered the position `after`.
+    async fn steps(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Ids or refs of runs; at most 1,000.")] runs: Vec<String>,
+        #[graphql(desc = "The metrics; all where absent. A step with none of them is left out.")] metrics: Option<
+            Vec<String>,
+        >,
+        #[graphql(
+            desc = "Goes on after this cursor. Without one of these three the stream begins with the next step that is logged."
+        )]
+        from: Option<String>,
+        #[graphql(desc = "Goes on after this position, such as the one that an answer covers.")] after: Option<
+            Position,
+        >,
+        #[graphql(desc = "Begins with the first event of the log.", default = false)] from_start: bool,
+    ) -> Result<impl Stream<Item = Result<LoggedStep>> + use<>> {
+        let app = ctx.data::<App>()?.clone();
+        if runs.is_empty() || runs.len() > RUNS_MAX {
+            return Err(Problem::malformed(format!("{} runs; give 1 to {RUNS_MAX}", runs.len())).into());
+        }
+        let runs = runs.iter().map(|run| run.parse()).collect::<Result<HashSet<RunId>, schemas::Error>>();
+        let runs = runs.map_err(|e| Problem::malformed(e.to_string()))?;
+        let metrics: Option<HashSet<String>> = metrics.map(|names| names.into_iter().collect());
+        let seen = seen(&app, from.as_deref(), after, from_start)?;
+        Ok(follow(app, seen, move |event| step(&event, &runs, metrics.as_ref())))
+    }
+
+    /// How far each projection has come: at once, and again when that has changed, at most four times a second.
+    async fn projections(&self, ctx: &Context<'_>) -> Result<impl Stream<Item = Result<Vec<Projection>>> + use<>> {
+        let app = ctx.data::<App>()?.clone();
+        Ok(stream! {
+            let (mut stopping, mut told) = (app.stopping.clone(), None);
+            loop {
+                let now = app.ctx.projections().status();
+                if told.as_ref() != Some(&now) {
+                    yield Ok(projections(&app));
+                    told = Some(now);
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(PROGRESS_TICK) => {}
+                    _ = stopping.changed() => return,
+                }
+            }
+        })
     }
 }
 
-/// Reads what is there, then waits for the log to grow, until the server stops.
-fn follow(app: App, mut seen: Option<Position>, filter: Filter) -> impl Stream<Item = Result<Event>> {
+/// The last position that a subscriber has seen.
+fn seen(
+    app: &App,
+    from: Option<&str>,
+    after: Option<Position>,
+    from_start: bool,
+) -> Result<Option<schemas::Position>, Problem> {
+    if usize::from(from.is_some()) + usize::from(after.is_some()) + usize::from(from_start) > 1 {
+        return Err(Problem::malformed("from, after and fromStart exclude each other; give one"));
+    }
+    let head = app.head_position();
+    let seen = match (from, after, from_start) {
+        (Some(cursor), ..) => cursor::to_position(cursor)?,
+        (_, Some(position), _) => Some(position.0),
+        (.., true) => None,
+        _ => head,
+    };
+    match seen {
+        Some(position) if seen > head => {
+            let head = head.map_or(0, schemas::Position::get);
+            Err(Problem::malformed(format!("position {position} does not exist yet; the last one is {head}")))
+        }
+        _ => Ok(seen),
+    }
+}
+
+/// What is wanted of an event, where it is a step of one of these runs.
+fn step(event: &Recorded, runs: &HashSet<RunId>, wanted: Option<&HashSet<String>>) -> Option<LoggedStep> {
+    let Payload::StepLogged(step) = &event.event else { return None };
+    if !runs.contains(&step.run) {
+        return None;
+    }
+    let metrics = step.metrics.iter().filter(|metric| wanted.is_none_or(|wanted| wanted.contains(&metric.name)));
+    let metrics: Vec<MetricValue> =
+        metrics.map(|metric| MetricValue { name: metric.name.clone(), value: Real(metric.value.0) }).collect();
+    let is_wanted = wanted.is_none() || !metrics.is_empty();
+    is_wanted.then(|| LoggedStep {
+        run: step.run.to_string(),
+        attempt: step.attempt,
+        step: Long(step.step),
+        tokens: Long(step.tokens),
+        time: Timestamp(step.time.unwrap_or(event.occurred_at)),
+        metrics,
+        position: Position(event.position),
+        cursor: cursor::of_position(Some(event.position)),
+    })
+}
+
+/// Reads what is there, then waits for the log to grow, until the server stops; gives what `keep` makes of events.
+fn follow<T>(
+    app: App,
+    mut seen: Option<schemas::Position>,
+    keep: impl Fn(Recorded) -> Option<T> + Send + 'static,
+) -> impl Stream<Item = Result<T>> {
     stream! {
         let (mut head, mut stopping) = (app.head.clone(), app.stopping.clone());
         loop {
             // Marked as seen before the read: growth during the read ends the next wait at once.
             head.borrow_and_update();
-            let Some(from) = seen.map_or(Some(Position::FIRST), Position::next) else { return };
+            let Some(from) = seen.map_or(Some(schemas::Position::FIRST), schemas::Position::next) else { return };
             let events = match app.events_from(from, READ_EVENTS_MAX).await {
                 Ok(events) => events,
                 Err(problem) => {
@@ -72,8 +208,8 @@ fn follow(app: App, mut seen: Option<Position>, filter: Filter) -> impl Stream<I
             }
             for event in events {
                 seen = Some(event.position);
-                if filter.matches(&event) {
-                    yield Ok(Event(Arc::new(event)));
+                if let Some(kept) = keep(event) {
+                    yield Ok(kept);
                 }
             }
         }

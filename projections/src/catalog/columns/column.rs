@@ -147,7 +147,13 @@ impl Column {
     }
 
     /// Rows whose text begins with a prefix and is wanted into `yes`; all that have a text into `known`.
-    pub(in crate::catalog) fn texts(&self, yes: &mut Bits, known: &mut Bits, prefix: &str, wanted: impl Fn(&str) -> bool) {
+    pub(in crate::catalog) fn texts(
+        &self,
+        yes: &mut Bits,
+        known: &mut Bits,
+        prefix: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) {
         let mut answers = vec![NO; self.texts.end() + TEXTS as usize];
         (answers[FALSE as usize], answers[TRUE as usize]) = (UNKNOWN, UNKNOWN);
         for (text, number) in self.texts.from(prefix).take_while(|(text, _)| text.starts_with(prefix)) {

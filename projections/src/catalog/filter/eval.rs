@@ -236,7 +236,8 @@ enum Rest {
 impl Like {
     pub(super) fn new(pattern: &str) -> Result<Self, regex::Error> {
         let (prefix, rest) = pattern.split_at(pattern.find(['%', '_']).unwrap_or(pattern.len()));
-        let inner = rest.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')).filter(|inner| !inner.contains(['%', '_']));
+        let inner =
+            rest.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')).filter(|inner| !inner.contains(['%', '_']));
         let rest = match (rest, inner) {
             ("", _) => Rest::Nothing,
             ("%", _) => Rest::Anything,
