@@ -5,8 +5,8 @@ use crate::Error;
 use cairn_schemas::Position;
 use std::path::Path;
 
-/// Events from which a new store is made on the engine for large ones. docs/decisions/2026-11-20-stores-of-projections.md
-/// has the figures.
+/// Events from which a new store is made on the engine for large ones: an estimate, see
+/// docs/decisions/2026-11-20-stores-of-projections.md.
 const LARGE_LOG_EVENTS: u64 = 1_000_000;
 /// Says which engine new stores get, whatever the length of the log.
 const VARIABLE: &str = "CAIRN_STORE";
