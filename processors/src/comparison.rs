@@ -19,7 +19,7 @@ use samples::{Scores, of_evaluation};
 /// Subjects compared at once.
 pub const SUBJECTS_MAX: usize = 4;
 /// Draws times samples times pairs: some seconds of work.
-const WORK_MAX: u64 = 2_000_000_000;
+const WORK_MAX: u64 = 1_000_000_000;
 const RESAMPLES_MAX: u32 = 100_000;
 
 /// What is compared, and how.

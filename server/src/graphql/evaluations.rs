@@ -18,8 +18,8 @@ use super::scalars::{Long, Position, Real, Ref, Timestamp};
 use comparison::Comparison;
 use matrix::Matrix;
 
-/// What a comparison costs beside its fields.
-const COMPARISON_COST: usize = 2_000;
+/// What a comparison costs beside its fields: some seconds of work, so that two go into one request.
+const COMPARISON_COST: usize = 20_000;
 /// Columns that a grid is taken to have.
 const COLUMNS_COST: usize = 10;
 
