@@ -139,7 +139,7 @@ impl From<Thing> for Entity {
 
 /// A path that filters and orders may name.
 #[derive(SimpleObject)]
-pub(crate) struct Path {
+pub(crate) struct KnownPath {
     /// Such as config.optimizer.lr.
     path: String,
     /// Entities with a number there.
@@ -148,7 +148,7 @@ pub(crate) struct Path {
     others: Long,
 }
 
-impl From<PathInfo> for Path {
+impl From<PathInfo> for KnownPath {
     fn from(info: PathInfo) -> Self {
         Self { path: info.path, numbers: Long(info.numbers), others: Long(info.others) }
     }
@@ -429,9 +429,9 @@ impl CatalogQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "As for entities.")] kind: String,
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Vec<Path>> {
+    ) -> Result<Vec<KnownPath>> {
         let app = wait(ctx, at_least).await?;
         let paths = app.read(move |ctx| Ok(ctx.projections().catalog().paths(&kind)?)).await?;
-        Ok(paths.into_iter().map(Path::from).collect())
+        Ok(paths.into_iter().map(KnownPath::from).collect())
     }
 }
