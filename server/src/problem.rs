@@ -247,10 +247,9 @@ impl From<ProjectionsError> for Problem {
         match error {
             ProjectionsError::Ledger(error) => error.into(),
             ProjectionsError::Rebuilding { .. } => Problem::new(Kind::NotCaughtUp, detail).retry_after(5),
-            ProjectionsError::Schemas(_)
-            | ProjectionsError::Cursor { .. }
-            | ProjectionsError::Filter(_)
-            | ProjectionsError::Question { .. } => Problem::malformed(detail),
+            ProjectionsError::Schemas(_) | ProjectionsError::Cursor { .. } | ProjectionsError::Question { .. } => {
+                Problem::malformed(detail)
+            }
             ProjectionsError::Unknown { .. } => Problem::not_found(detail),
             ProjectionsError::Late { .. } => Problem::new(Kind::NotCaughtUp, detail).retry_after(2),
             ProjectionsError::Beyond { .. }

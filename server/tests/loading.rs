@@ -62,7 +62,7 @@ fn a_page_takes_as_many_questions_to_the_stores_however_long_it_is() {
         questions(&server) - before
     };
     let (two, all) = (taken(2), taken(RUNS));
-    assert!(two >= 1 && two <= QUESTIONS_MAX, "{two} questions for a page of 2");
+    assert!((1..=QUESTIONS_MAX).contains(&two), "{two} questions for a page of 2");
     assert!(all <= QUESTIONS_MAX, "{all} questions for a page of {RUNS}, {two} for one of 2");
 }
 

@@ -20,6 +20,8 @@ pub(super) fn is_json(field: &Field) -> bool {
     field.metadata().get(CONTENT).is_some_and(|content| content == JSON)
 }
 
+type Plan = fn(&Context, &Arguments, When) -> Result<Box<dyn Rows>, Problem>;
+
 /// A table that can be read in bulk.
 pub(super) struct Table {
     pub(super) name: &'static str,
@@ -28,7 +30,7 @@ pub(super) struct Table {
     /// Arguments beside `asOf` and `atLeast`, each with what it means.
     pub(super) arguments: &'static [(&'static str, &'static str)],
     /// Checks the question and finds what is to be read.
-    pub(super) plan: fn(&Context, &Arguments, When) -> Result<Box<dyn Rows>, Problem>,
+    pub(super) plan: Plan,
 }
 
 /// Which state is read.

@@ -1,6 +1,8 @@
 //! What is told as it happens: events, steps of runs, and how far the projections are. Events and steps can be gone on
 //! with: a subscriber that comes back with its last cursor or position misses none.
 
+#![allow(clippy::too_many_arguments, reason = "the arguments of a field are those of its function")]
+
 use crate::cursor;
 use crate::filter::Filter;
 use crate::problem::{Kind, Problem};
