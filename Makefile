@@ -45,8 +45,9 @@ bench: setup ## figures, each beside the machine's own limit
 	@$(CARGO) bench --locked -p cairn-server --bench http
 	@$(CARGO) run --release --locked -p cairn-gpu --example train_speed
 
-generate: ## write the committed schemas anew
+generate: ## write the committed schemas and the Python client's generated half anew
 	@CAIRN_UPDATE=1 $(CARGO) test --locked -p cairn-schemas --test json_schemas -p cairn-server --test sdl
+	@CAIRN_UPDATE=1 $(CARGO) test --locked -p cairn-cli --test clients typed
 
 clean: ## remove build outputs and the demo's data, keep .cache/
 	@$(CARGO) clean; rm -rf .cairn-demo .cairn-demo-bundle

@@ -12,7 +12,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Runs these commands on a fresh data directory, then serves it.
-    pub(crate) fn start(commands: &[Vec<String>]) -> Self {
+    pub(crate) fn start(commands: &[[String; 5]]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for arguments in commands {
             cairn_tests::outside::run(cairn(&folder).args(arguments)).unwrap_or_else(|e| panic!("{e}"));

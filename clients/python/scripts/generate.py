@@ -77,18 +77,17 @@ class Types:
         return f"{name}Fields" if is_thing(self.kinds[name]) else name
 
     def asked(self, kind: GraphQLObjectType, above: tuple[str, ...]) -> dict[str, GraphQLField]:
-        """The fields that are read with a type: leaves, and values made of leaves; no things, no lists of a thing."""
+        """The fields that are read with a type: leaves and values made of them; of a thing leaves alone."""
         found = {}
         for name, field in kind.fields.items():
-            inner, is_list = bare(field.type)
+            inner, _ = bare(field.type)
             needs = any(isinstance(argument.type, GraphQLNonNull) for argument in field.args.values())
             if name in LEFT_OUT or needs or (is_thing(kind) and field.args):
                 continue
             if isinstance(inner, (GraphQLScalarType, GraphQLEnumType)):
                 found[name] = field
             elif isinstance(inner, GraphQLObjectType) and inner.name in self.kinds and inner.name not in above:
-                is_value = not is_thing(inner) and not (is_thing(kind) and is_list)
-                found.update({name: field} if is_value else {})
+                found.update({} if is_thing(inner) or is_thing(kind) else {name: field})
         return found
 
     def selection(self, kind: GraphQLObjectType, above: tuple[str, ...] = ()) -> str:

@@ -26,7 +26,7 @@ def digest(number: int) -> str:
 BASE, TUNED, PREFERRED = run_id(1), run_id(2), run_id(3)
 SEEDS = [run_id(number) for number in (11, 12, 13)]
 LOOKALIKE, FAILED = run_id(21), run_id(22)
-BASE_MODEL, TUNED_MODEL = "model://lab/base@1", "model://lab/tuned@1"
+BASE_MODEL, TUNED_MODEL, UNEVALUATED = "model://lab/base@1", "model://lab/tuned@1", "model://lab/preferred@1"
 CORPUS = "ds://lab/corpus@1.0.0"
 
 
@@ -132,11 +132,22 @@ def training(into: Seed) -> None:
     into.add("training.run_failed.v1", {"run": FAILED, "step": 0, "error": "out of memory"})
 
 
+def scored(into: Seed, number: int, right: int) -> None:
+    """The samples of an evaluation, of which the first so many are right."""
+    for sample in range(200):
+        metrics = [{"name": "exact_match", "value": float(sample < right)}]
+        data = {"evaluation": f"eval:{run_id(100 + number)}", "sample": f"s{sample:03d}", "metrics": metrics}
+        into.add("evaluation.sample_scored.v1", data)
+
+
 def models(into: Seed) -> None:
     for model, run in ((BASE_MODEL, BASE), (TUNED_MODEL, TUNED)):
         data = {"model": model, "run": run, "parameters": 1_000_000, "weights_digest": digest(2), "dataset": CORPUS}
         into.add("model.version_registered.v1", data)
     into.add("model.alias_assigned.v1", {"alias": "production", "model": BASE_MODEL})
+    deployment = {"deployment": "deployment:helper"}
+    into.add("deployment.created.v1", {**deployment, "target": "local"})
+    into.add("deployment.promoted.v1", {**deployment, "model": BASE_MODEL, "weights_digest": digest(2)})
 
 
 def fill(url: str) -> Seed:
@@ -146,12 +157,19 @@ def fill(url: str) -> Seed:
         training(seed)
         models(seed)
         evaluated(seed, 1, BASE_MODEL, 0.25)
+        scored(seed, 1, 50)
         evaluated(seed, 2, TUNED_MODEL, 0.75)
         seed.send(http, "first")
         seed.add(
             "evaluation.superseded.v1", {"evaluation": f"eval:{run_id(102)}", "reason": "the key was in the prompt"}
         )
         evaluated(seed, 3, TUNED_MODEL, 0.5)
+        scored(seed, 3, 100)
+        for at, run in enumerate(SEEDS, start=1):
+            evaluated(seed, 3 + at, f"run:{run}", 0.1 * at, OTHER_PROTOCOL, step=10)
+        failed = {"evaluation": f"eval:{run_id(150)}", "subject": BASE_MODEL, "suite": "exam", "task": "poems"}
+        seed.add("evaluation.failed.v1", {**failed, "error": "out of time"})
+        seed.add("model.version_registered.v1", {"model": UNEVALUATED, "run": PREFERRED})
         seed.add("model.alias_assigned.v1", {"alias": "production", "model": TUNED_MODEL})
         seed.send(http, "second")
     return seed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_several_metrics_of_several_runs_are_one_frame(client: cairn.Client) -> 
 
 
 def test_what_is_not_there_gives_an_empty_typed_frame(client: cairn.Client) -> None:
-    table = client.run(s.BASE).curves("no such metric", to="columns")
+    table = client.runs("name = 'base-sft'").curves("loss", to="columns")
     assert table.height == 0
     assert list(table) == ["run", "name", "metric", "x", "value", "step", "tokens", "time", "attempt"]
     with pytest.raises(InvalidArgument, match="name at least one"):
@@ -61,7 +62,7 @@ def test_frames_of_every_kind_hold_the_same(client: cairn.Client, kind: FrameKin
         assert row["step"] == wanted["step"]
         assert row["time"] == wanted["time"]
         assert row["value"] == wanted["value"] or math.isnan(wanted["value"])
-    empty = run.curves("no such metric", to=kind)
+    empty = client.runs("name = 'base-sft'").curves("loss", to=kind)
     assert len(empty) == 0
     assert list(getattr(empty, "column_names", None) or empty.columns) == list(plain)
 
@@ -102,3 +103,36 @@ def test_drawing_without_matplotlib_says_what_to_install(client: cairn.Client) -
             client.run(s.BASE).plot("loss")
     else:
         pytest.skip("matplotlib is installed")
+
+
+def test_every_point_comes_in_bulk_and_is_the_same(client: cairn.Client) -> None:
+    runs = client.runs(f"id IN ('{s.BASE}', '{s.TUNED}')")
+    for axis in ("step", "tokens", "time"):
+        some, every = (runs.curves("loss", x=axis, points=points, to="columns") for points in (500, None))
+        key = ("run", "step")
+        rows = [sorted(table.rows(), key=lambda row: tuple(row[k] for k in key)) for table in (some, every)]
+        assert len(rows[0]) == len(rows[1]) == 50
+        for one, other in zip(*rows):
+            assert list(one) == list(other)
+            for name in one:
+                assert one[name] == other[name] or math.isnan(one[name])
+    assert runs.steps(10, 11).curves("loss", points=None, to="columns").height == 3
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow", "columns"])
+def test_bulk_reads_become_any_frame(client: cairn.Client, kind: FrameKind) -> None:
+    if kind != "columns":
+        pytest.importorskip("pyarrow" if kind == "arrow" else kind)
+    rows = to_rows(client.read("curves", metrics=["grad_norm"], to=kind))
+    assert sorted(row["step"] for row in rows) == list(range(1, 41))
+    assert {row["run"] for row in rows} == {s.BASE}
+
+
+def test_a_download_is_a_whole_file(client: cairn.Client, tmp_path: Path) -> None:
+    path = tmp_path / "curves.csv"
+    coverage = client.download("curves.csv", path, metrics=["grad_norm"])
+    assert coverage.position is not None
+    assert len(path.read_text().splitlines()) == 41
+    with pytest.raises(cairn.CairnError):
+        client.download("curves.csv", path, colour="red")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["curves.csv"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Callable
 
 import httpx
@@ -163,3 +165,57 @@ def test_the_asynchronous_client_asks_the_same(url: str, seed: object) -> None:
     with cairn.Client(url) as waiting:
         assert [run.name for run in waiting.runs()] == names == again
         assert waiting.log().size == size
+
+
+LINES = (
+    b'{"run":"a","step":1,"value":"NaN","time":"2026-03-01T12:00:00.000000Z"}\n'
+    b'{"run":"b","step":2,"value":0.5,"time":null}\n'
+)
+
+
+def bulk(request: httpx.Request) -> httpx.Response:
+    """A server of one small table."""
+    headers = {"cairn-position": "9", "cairn-checkpoint": "9 root"}
+    if request.url.path.endswith(".jsonl"):
+        return httpx.Response(200, content=LINES, headers=headers)
+    import pyarrow
+
+    columns = {"run": pyarrow.array(["a", "b"]).dictionary_encode(), "step": pyarrow.array([1, 2], pyarrow.uint64())}
+    table = pyarrow.table(columns)
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return httpx.Response(200, content=sink.getvalue().to_pybytes(), headers=headers)
+
+
+def test_a_bulk_read_becomes_a_table_that_says_what_it_covers() -> None:
+    pytest.importorskip("pyarrow")
+    found = client(bulk).read("curves", to="columns", metrics=["loss"])
+    assert found["run"] == ["a", "b"]
+    assert found["step"] == [1, 2]
+    assert found.coverage.position == 9
+    assert found.coverage.checkpoint == "9 root"
+
+
+def test_json_lines_become_typed_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cairn._sync.bulk.installed", lambda package: False)
+    found = client(bulk).read("curves", to="columns")
+    assert found["step"] == [1, 2]
+    assert found["value"][0] != found["value"][0]
+    assert found["time"][0].isoformat() == "2026-03-01T12:00:00+00:00"
+    assert found["time"][1] is None
+
+
+def test_a_table_that_breaks_off_is_no_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield LINES[:100]
+        raise httpx.RemoteProtocolError("peer closed connection")
+
+    monkeypatch.setattr("cairn._sync.bulk.installed", lambda package: False)
+    with pytest.raises(errors.Unreachable):
+        client(lambda request: httpx.Response(200, content=broken())).read("curves", to="columns")
+    with pytest.raises(errors.Unreachable):
+        client(lambda request: httpx.Response(200, content=broken())).download("curves.csv", tmp_path / "curves.csv")
+    with pytest.raises(errors.ServerError, match="breaks off in line 2"):
+        client(lambda request: httpx.Response(200, content=LINES[:100])).read("curves", to="columns")
+    assert list(tmp_path.iterdir()) == []

@@ -56,6 +56,6 @@ def braced(selection: str) -> str:
     return f" {{ {selection} }}" if selection else ""
 
 
-def one(name: str, selection: str, **arguments: Any) -> Question:
+def one(name: str, selection: str, /, **arguments: Any) -> Question:
     """A document of one field."""
     return Asked().field(name, selection, arguments).question()

@@ -25,11 +25,54 @@ ComparisonVerdict = Literal["first_is_better", "second_is_better", "undecided"]
 Direction = Literal["up", "down", "both"]
 """Which way to walk."""
 
+DocumentChangeKind = Literal["removed", "added"]
+"""What became of a document from one side to the other."""
+
 GateOutcome = Literal["pass", "block", "insufficient_evidence"]
 """What a gate decided."""
 
+LineageKind = Literal["deployment", "model", "run", "dataset", "evaluation", "judgment", "artifact", "document"]
+"""Kinds of things in the lineage graph."""
+
 ProjectionState = Literal["following", "catching_up", "rebuilding", "stopped"]
 """What a projection does."""
+
+Relation = Literal["same", "went_into", "made_of", "related"]
+"""How two things are connected."""
+
+ReproductionManner = Literal["replayed", "checked"]
+"""How `cairn reproduce` goes about a run."""
+
+RunBy = Literal["cairn", "outside"]
+"""Whose program ran it."""
+
+
+@dataclass(frozen=True)
+class AliasChange(Read):
+    """What an alias named from an event on."""
+
+    model: str | None
+    """The version that carries it from then on; null where it was cleared."""
+    reason: str | None
+    """Why."""
+    position: int
+    """Position of the event that says so."""
+    recorded_at: datetime
+    """When that was recorded."""
+
+    SELECTION: ClassVar[str] = "model reason position recordedAt"
+    READERS: ClassVar[Readers] = (
+        ("model", "model", as_is),
+        ("reason", "reason", as_is),
+        ("position", "position", whole),
+        ("recorded_at", "recordedAt", instant),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "model": "text",
+        "reason": "text",
+        "position": "whole",
+        "recorded_at": "instant",
+    }
 
 
 @dataclass(frozen=True)
@@ -404,6 +447,10 @@ class DatasetFields(Read):
     """When the last event about it was recorded."""
     updated_position: int
     """Position of the last event about it."""
+    owner: str | None
+    """Who answers for it, as people said by annotations."""
+    tags: Any
+    """What people said of it by name: an object."""
     rows: int | None
     """Number of rows; null while it is being built."""
     document_count: int
@@ -418,8 +465,8 @@ class DatasetFields(Read):
     """Why it must no longer be used."""
 
     SELECTION: ClassVar[str] = (
-        "ref name state project createdAt createdPosition updatedAt updatedPosition rows documentCount manifest "
-        "card config withdrawnBecause"
+        "ref name state project createdAt createdPosition updatedAt updatedPosition owner tags rows documentCount "
+        "manifest card config withdrawnBecause"
     )
     READERS: ClassVar[Readers] = (
         ("ref", "ref", as_is),
@@ -430,6 +477,8 @@ class DatasetFields(Read):
         ("created_position", "createdPosition", whole),
         ("updated_at", "updatedAt", instant),
         ("updated_position", "updatedPosition", whole),
+        ("owner", "owner", as_is),
+        ("tags", "tags", as_is),
         ("rows", "rows", maybe(whole)),
         ("document_count", "documentCount", whole),
         ("manifest", "manifest", as_is),
@@ -446,6 +495,8 @@ class DatasetFields(Read):
         "created_position": "whole",
         "updated_at": "instant",
         "updated_position": "whole",
+        "owner": "text",
+        "tags": "json",
         "rows": "whole",
         "document_count": "whole",
         "manifest": "text",
@@ -478,6 +529,10 @@ class DeploymentFields(Read):
     """When the last event about it was recorded."""
     updated_position: int
     """Position of the last event about it."""
+    owner: str | None
+    """Who answers for it, as people said by annotations."""
+    tags: Any
+    """What people said of it by name: an object."""
     target: str | None
     """local, or where it runs."""
     config: Any
@@ -490,8 +545,8 @@ class DeploymentFields(Read):
     """What a roll-back would go back to."""
 
     SELECTION: ClassVar[str] = (
-        "ref name state project createdAt createdPosition updatedAt updatedPosition target config responses "
-        "weightsDigest previous"
+        "ref name state project createdAt createdPosition updatedAt updatedPosition owner tags target config "
+        "responses weightsDigest previous"
     )
     READERS: ClassVar[Readers] = (
         ("ref", "ref", as_is),
@@ -502,6 +557,8 @@ class DeploymentFields(Read):
         ("created_position", "createdPosition", whole),
         ("updated_at", "updatedAt", instant),
         ("updated_position", "updatedPosition", whole),
+        ("owner", "owner", as_is),
+        ("tags", "tags", as_is),
         ("target", "target", as_is),
         ("config", "config", as_is),
         ("responses", "responses", whole),
@@ -517,6 +574,8 @@ class DeploymentFields(Read):
         "created_position": "whole",
         "updated_at": "instant",
         "updated_position": "whole",
+        "owner": "text",
+        "tags": "json",
         "target": "text",
         "config": "json",
         "responses": "whole",
@@ -548,6 +607,10 @@ class DocumentFields(Read):
     """When the last event about it was recorded."""
     updated_position: int
     """Position of the last event about it."""
+    owner: str | None
+    """Who answers for it, as people said by annotations."""
+    tags: Any
+    """What people said of it by name: an object."""
     source_uri: str | None
     """Where it came from."""
     source: str | None
@@ -568,8 +631,8 @@ class DocumentFields(Read):
     """Personal data findings that were redacted, by kind."""
 
     SELECTION: ClassVar[str] = (
-        "ref name state project createdAt createdPosition updatedAt updatedPosition sourceUri source author "
-        "accessPolicy contentType language bytes sha256 redactions"
+        "ref name state project createdAt createdPosition updatedAt updatedPosition owner tags sourceUri source "
+        "author accessPolicy contentType language bytes sha256 redactions"
     )
     READERS: ClassVar[Readers] = (
         ("ref", "ref", as_is),
@@ -580,6 +643,8 @@ class DocumentFields(Read):
         ("created_position", "createdPosition", whole),
         ("updated_at", "updatedAt", instant),
         ("updated_position", "updatedPosition", whole),
+        ("owner", "owner", as_is),
+        ("tags", "tags", as_is),
         ("source_uri", "sourceUri", as_is),
         ("source", "source", as_is),
         ("author", "author", as_is),
@@ -599,6 +664,8 @@ class DocumentFields(Read):
         "created_position": "whole",
         "updated_at": "instant",
         "updated_position": "whole",
+        "owner": "text",
+        "tags": "json",
         "source_uri": "text",
         "source": "text",
         "author": "text",
@@ -608,6 +675,108 @@ class DocumentFields(Read):
         "bytes": "whole",
         "sha256": "text",
         "redactions": "json",
+    }
+
+
+@dataclass(frozen=True)
+class DocumentChange(Read):
+    """A document that only one side has."""
+
+    ref: str
+    """The document."""
+    change: DocumentChangeKind
+    """Which side has it."""
+
+    SELECTION: ClassVar[str] = "ref change"
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("change", "change", word),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "change": "text",
+    }
+
+
+@dataclass(frozen=True)
+class DocumentsDiff(Read):
+    """How two sets of documents differ."""
+
+    added: int
+    """How many only the second has."""
+    removed: int
+    """How many only the first has."""
+    kept: int
+    """How many both have."""
+
+    SELECTION: ClassVar[str] = "added removed kept"
+    READERS: ClassVar[Readers] = (
+        ("added", "added", whole),
+        ("removed", "removed", whole),
+        ("kept", "kept", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "added": "whole",
+        "removed": "whole",
+        "kept": "whole",
+    }
+
+
+@dataclass(frozen=True, repr=False)
+class EntityFields(Read):
+    """Anything that has a name, with what all things have in common."""
+
+    ref: str
+    """Its name everywhere; source:<name> and schema:<kind> where there is no ref for its kind."""
+    kind: str
+    """artifact, dataset, deployment, document, evaluation, judgment, model, run, schema or source."""
+    name: str
+    """For people."""
+    state: str
+    """Where it stands."""
+    project: str
+    """The project it belongs to."""
+    created_at: datetime
+    """When the ledger first heard of it."""
+    created_position: int
+    """Position of the first event about it."""
+    updated_at: datetime
+    """When the last event about it was recorded."""
+    updated_position: int
+    """Position of the last event about it."""
+    owner: str | None
+    """Who answers for it, as people said by annotations."""
+    tags: Any
+    """What people said of it by name: an object."""
+
+    SELECTION: ClassVar[str] = (
+        "ref kind name state project createdAt createdPosition updatedAt updatedPosition owner tags"
+    )
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("kind", "kind", as_is),
+        ("name", "name", as_is),
+        ("state", "state", as_is),
+        ("project", "project", as_is),
+        ("created_at", "createdAt", instant),
+        ("created_position", "createdPosition", whole),
+        ("updated_at", "updatedAt", instant),
+        ("updated_position", "updatedPosition", whole),
+        ("owner", "owner", as_is),
+        ("tags", "tags", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "kind": "text",
+        "name": "text",
+        "state": "text",
+        "project": "text",
+        "created_at": "instant",
+        "created_position": "whole",
+        "updated_at": "instant",
+        "updated_position": "whole",
+        "owner": "text",
+        "tags": "json",
     }
 
 
@@ -634,6 +803,10 @@ class EvaluationFields(Read):
     """When the last event about it was recorded."""
     updated_position: int
     """Position of the last event about it."""
+    owner: str | None
+    """Who answers for it, as people said by annotations."""
+    tags: Any
+    """What people said of it by name: an object."""
     subject: str | None
     """What was measured: a model or a run."""
     suite: str | None
@@ -656,8 +829,8 @@ class EvaluationFields(Read):
     """Why it is no longer to be relied on."""
 
     SELECTION: ClassVar[str] = (
-        "ref name state project createdAt createdPosition updatedAt updatedPosition subject suite task slice step "
-        "protocolDigest samples error supersededBy supersededBecause"
+        "ref name state project createdAt createdPosition updatedAt updatedPosition owner tags subject suite task "
+        "slice step protocolDigest samples error supersededBy supersededBecause"
     )
     READERS: ClassVar[Readers] = (
         ("ref", "ref", as_is),
@@ -668,6 +841,8 @@ class EvaluationFields(Read):
         ("created_position", "createdPosition", whole),
         ("updated_at", "updatedAt", instant),
         ("updated_position", "updatedPosition", whole),
+        ("owner", "owner", as_is),
+        ("tags", "tags", as_is),
         ("subject", "subject", as_is),
         ("suite", "suite", as_is),
         ("task", "task", as_is),
@@ -688,6 +863,8 @@ class EvaluationFields(Read):
         "created_position": "whole",
         "updated_at": "instant",
         "updated_position": "whole",
+        "owner": "text",
+        "tags": "json",
         "subject": "text",
         "suite": "text",
         "task": "text",
@@ -908,8 +1085,87 @@ class GateCheck(Read):
 
 
 @dataclass(frozen=True)
-class LeftOut(Read):
-    """Neighbours of one kind that a limit left out."""
+class Impact(Read):
+    """Everything that something went into."""
+
+    position: int | None
+    """The position that this is as of; null where nothing was recorded by then."""
+    starts: int
+    """Those of the things asked for that the graph knows; the others went into nothing."""
+    counts: tuple[LineageCount, ...]
+    """How many things of each kind were reached, without those it began at."""
+    total: int
+    """All of them."""
+    truncated: bool
+    """Whether anything lies beyond the depth."""
+
+    SELECTION: ClassVar[str] = "position starts counts { kind count } total truncated"
+    READERS: ClassVar[Readers] = (
+        ("position", "position", maybe(whole)),
+        ("starts", "starts", whole),
+        ("counts", "counts", each(thing(lambda: LineageCount))),
+        ("total", "total", whole),
+        ("truncated", "truncated", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "position": "whole",
+        "starts": "whole",
+        "total": "whole",
+        "truncated": "truth",
+    }
+
+
+@dataclass(frozen=True)
+class KnownPath(Read):
+    """A path that filters and orders may name."""
+
+    path: str
+    """Such as config.optimizer.lr."""
+    numbers: int
+    """Entities with a number there."""
+    others: int
+    """Entities with a text or a truth value there."""
+
+    SELECTION: ClassVar[str] = "path numbers others"
+    READERS: ClassVar[Readers] = (
+        ("path", "path", as_is),
+        ("numbers", "numbers", whole),
+        ("others", "others", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "path": "text",
+        "numbers": "whole",
+        "others": "whole",
+    }
+
+
+@dataclass(frozen=True)
+class Lineage(Read):
+    """Part of the lineage graph."""
+
+    nodes: tuple[LineageNode, ...]
+    """Things in the order of the walk: by depth, and of one thing's neighbours documents last."""
+    edges: tuple[LineageEdge, ...]
+    """Links between these things that the walk came along, in order of position."""
+    truncated: bool
+    """Whether anything was left out for depth or size."""
+
+    SELECTION: ClassVar[str] = (
+        "nodes { ref kind depth leftOut { kind count } } edges { from to through eventType position } truncated"
+    )
+    READERS: ClassVar[Readers] = (
+        ("nodes", "nodes", each(thing(lambda: LineageNode))),
+        ("edges", "edges", each(thing(lambda: LineageEdge))),
+        ("truncated", "truncated", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "truncated": "truth",
+    }
+
+
+@dataclass(frozen=True)
+class LineageCount(Read):
+    """Things of one kind, counted."""
 
     kind: str
     """document, run, dataset, …"""
@@ -928,30 +1184,6 @@ class LeftOut(Read):
 
 
 @dataclass(frozen=True)
-class Lineage(Read):
-    """Part of the lineage graph."""
-
-    nodes: tuple[LineageNode, ...]
-    """Things in the order of the walk: by depth, documents last."""
-    edges: tuple[LineageEdge, ...]
-    """Links between these things that the walk came along, in order of position."""
-    truncated: bool
-    """Whether anything was left out for depth or size."""
-
-    SELECTION: ClassVar[str] = (
-        "nodes { ref kind depth leftOut { kind count } } edges { from to eventType position } truncated"
-    )
-    READERS: ClassVar[Readers] = (
-        ("nodes", "nodes", each(thing(lambda: LineageNode))),
-        ("edges", "edges", each(thing(lambda: LineageEdge))),
-        ("truncated", "truncated", as_is),
-    )
-    TYPES: ClassVar[ColumnTypes] = {
-        "truncated": "truth",
-    }
-
-
-@dataclass(frozen=True)
 class LineageEdge(Read):
     """Something was used to produce something."""
 
@@ -959,23 +1191,61 @@ class LineageEdge(Read):
     """What was used."""
     to: str
     """What it went into."""
+    through: int
+    """Things of kinds that were not asked for which lie between the two; 0 where none does."""
     event_type: str
-    """Type of the first event that says so."""
+    """Type of the first event that says so; of the last hop, where things lie between."""
     position: int
     """Position of that event."""
 
-    SELECTION: ClassVar[str] = "from to eventType position"
+    SELECTION: ClassVar[str] = "from to through eventType position"
     READERS: ClassVar[Readers] = (
         ("from_", "from", as_is),
         ("to", "to", as_is),
+        ("through", "through", whole),
         ("event_type", "eventType", as_is),
         ("position", "position", whole),
     )
     TYPES: ClassVar[ColumnTypes] = {
         "from_": "text",
         "to": "text",
+        "through": "whole",
         "event_type": "text",
         "position": "whole",
+    }
+
+
+@dataclass(frozen=True)
+class LineageNeighbour(Read):
+    """A thing that is directly linked."""
+
+    ref: str
+    """What it is."""
+    kind: str
+    """dataset, model, run, document, evaluation, judgment, deployment or artifact."""
+
+    SELECTION: ClassVar[str] = "ref kind"
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("kind", "kind", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "kind": "text",
+    }
+
+
+@dataclass(frozen=True)
+class LineageNeighbours(Read):
+    """What a thing is directly linked to, one way."""
+
+    total: int
+    """How many there are, of the kind asked for."""
+
+    SELECTION: ClassVar[str] = "total"
+    READERS: ClassVar[Readers] = (("total", "total", whole),)
+    TYPES: ClassVar[ColumnTypes] = {
+        "total": "whole",
     }
 
 
@@ -989,15 +1259,17 @@ class LineageNode(Read):
     """dataset, model, run, document, evaluation, judgment, deployment or artifact."""
     depth: int
     """Edges between it and where the walk began, by the shortest way."""
-    left_out: tuple[LeftOut, ...]
-    """Neighbours in the direction of the walk that a limit left out."""
+    left_out: tuple[LineageCount, ...]
+    """Neighbours in the direction of the walk that a limit left out: `neighbours` pages through them. Not counted
+    where kinds were named.
+    """
 
     SELECTION: ClassVar[str] = "ref kind depth leftOut { kind count }"
     READERS: ClassVar[Readers] = (
         ("ref", "ref", as_is),
         ("kind", "kind", as_is),
         ("depth", "depth", whole),
-        ("left_out", "leftOut", each(thing(lambda: LeftOut))),
+        ("left_out", "leftOut", each(thing(lambda: LineageCount))),
     )
     TYPES: ClassVar[ColumnTypes] = {
         "ref": "text",
@@ -1193,6 +1465,60 @@ class Measure(Read):
     }
 
 
+@dataclass(frozen=True)
+class MetricChange(Read):
+    """A metric that differs, or that only one of two runs has."""
+
+    metric: str
+    """Its name."""
+    before: MetricFigure | None
+    """In the first run; null where it has none."""
+    after: MetricFigure | None
+    """In the second run; null where it has none."""
+
+    SELECTION: ClassVar[str] = "metric before { points lastStep last min max } after { points lastStep last min max }"
+    READERS: ClassVar[Readers] = (
+        ("metric", "metric", as_is),
+        ("before", "before", maybe(thing(lambda: MetricFigure))),
+        ("after", "after", maybe(thing(lambda: MetricFigure))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "metric": "text",
+    }
+
+
+@dataclass(frozen=True)
+class MetricFigure(Read):
+    """A metric as a run's points have it."""
+
+    points: int
+    """Points that count."""
+    last_step: int
+    """The step of the last one."""
+    last: float
+    """Its value."""
+    min: float
+    """The least value."""
+    max: float
+    """The greatest value."""
+
+    SELECTION: ClassVar[str] = "points lastStep last min max"
+    READERS: ClassVar[Readers] = (
+        ("points", "points", whole),
+        ("last_step", "lastStep", whole),
+        ("last", "last", real),
+        ("min", "min", real),
+        ("max", "max", real),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "points": "whole",
+        "last_step": "whole",
+        "last": "real",
+        "min": "real",
+        "max": "real",
+    }
+
+
 @dataclass(frozen=True, repr=False)
 class ModelFields(Read):
     """A version of a model."""
@@ -1216,6 +1542,10 @@ class ModelFields(Read):
     """When the last event about it was recorded."""
     updated_position: int
     """Position of the last event about it."""
+    owner: str | None
+    """Who answers for it, as people said by annotations."""
+    tags: Any
+    """What people said of it by name: an object."""
     parameters: int | None
     """Number of its parameters."""
     architecture: Any
@@ -1232,8 +1562,8 @@ class ModelFields(Read):
     """Anything else that was registered with it."""
 
     SELECTION: ClassVar[str] = (
-        "ref name state project createdAt createdPosition updatedAt updatedPosition parameters architecture "
-        "weights weightsDigest tokenizer aliases metadata"
+        "ref name state project createdAt createdPosition updatedAt updatedPosition owner tags parameters "
+        "architecture weights weightsDigest tokenizer aliases metadata"
     )
     READERS: ClassVar[Readers] = (
         ("ref", "ref", as_is),
@@ -1244,6 +1574,8 @@ class ModelFields(Read):
         ("created_position", "createdPosition", whole),
         ("updated_at", "updatedAt", instant),
         ("updated_position", "updatedPosition", whole),
+        ("owner", "owner", as_is),
+        ("tags", "tags", as_is),
         ("parameters", "parameters", maybe(whole)),
         ("architecture", "architecture", as_is),
         ("weights", "weights", as_is),
@@ -1261,12 +1593,84 @@ class ModelFields(Read):
         "created_position": "whole",
         "updated_at": "instant",
         "updated_position": "whole",
+        "owner": "text",
+        "tags": "json",
         "parameters": "whole",
         "architecture": "json",
         "weights": "text",
         "weights_digest": "text",
         "tokenizer": "text",
         "metadata": "json",
+    }
+
+
+@dataclass(frozen=True)
+class Note(Read):
+    """Something that was noted of a thing."""
+
+    note: str
+    """What was noted."""
+    position: int
+    """Position of the event that says so."""
+    recorded_at: datetime
+    """When that was recorded."""
+
+    SELECTION: ClassVar[str] = "note position recordedAt"
+    READERS: ClassVar[Readers] = (
+        ("note", "note", as_is),
+        ("position", "position", whole),
+        ("recorded_at", "recordedAt", instant),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "note": "text",
+        "position": "whole",
+        "recorded_at": "instant",
+    }
+
+
+@dataclass(frozen=True)
+class Path(Read):
+    """A shortest way between two things."""
+
+    relation: Relation
+    """How the first is connected with the last."""
+    steps: tuple[PathStep, ...]
+    """From the one to the other."""
+
+    SELECTION: ClassVar[str] = "relation steps { from to isAlong said { eventType first last events } }"
+    READERS: ClassVar[Readers] = (
+        ("relation", "relation", word),
+        ("steps", "steps", each(thing(lambda: PathStep))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "relation": "text",
+    }
+
+
+@dataclass(frozen=True)
+class PathStep(Read):
+    """A hop of a path."""
+
+    from_: str
+    """What was used."""
+    to: str
+    """What it went into."""
+    is_along: bool
+    """Whether the path goes from what was used to what it went into."""
+    said: tuple[Saying, ...]
+    """The events that say so, by type, in order of the first."""
+
+    SELECTION: ClassVar[str] = "from to isAlong said { eventType first last events }"
+    READERS: ClassVar[Readers] = (
+        ("from_", "from", as_is),
+        ("to", "to", as_is),
+        ("is_along", "isAlong", as_is),
+        ("said", "said", each(thing(lambda: Saying))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "from_": "text",
+        "to": "text",
+        "is_along": "truth",
     }
 
 
@@ -1341,6 +1745,80 @@ class ProtocolDifference(Read):
     }
 
 
+@dataclass(frozen=True)
+class ProvenanceGap(Read):
+    """Something without which the run cannot be run again."""
+
+    what: str
+    """code, config, environment, data, input, parent, result, start."""
+    why: str
+    """What is wrong with it."""
+    fix: str
+    """What would have to be recorded or restored."""
+
+    SELECTION: ClassVar[str] = "what why fix"
+    READERS: ClassVar[Readers] = (
+        ("what", "what", as_is),
+        ("why", "why", as_is),
+        ("fix", "fix", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "what": "text",
+        "why": "text",
+        "fix": "text",
+    }
+
+
+@dataclass(frozen=True)
+class ProvenancePart(Read):
+    """Something that is recorded of a run."""
+
+    what: str
+    """code, config, environment, seed, inputs stored, result, …"""
+    value: str
+    """In a few words."""
+
+    SELECTION: ClassVar[str] = "what value"
+    READERS: ClassVar[Readers] = (
+        ("what", "what", as_is),
+        ("value", "value", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "what": "text",
+        "value": "text",
+    }
+
+
+@dataclass(frozen=True)
+class Reproducible(Read):
+    """Whether a run can be run again from what is recorded."""
+
+    complete: bool
+    """Whether nothing is missing."""
+    by: RunBy
+    """Whose program ran it."""
+    manner: ReproductionManner | None
+    """How `cairn reproduce` goes about it; null where another program must run it."""
+    recorded: tuple[ProvenancePart, ...]
+    """What is recorded."""
+    missing: tuple[ProvenanceGap, ...]
+    """What is missing."""
+
+    SELECTION: ClassVar[str] = "complete by manner recorded { what value } missing { what why fix }"
+    READERS: ClassVar[Readers] = (
+        ("complete", "complete", as_is),
+        ("by", "by", word),
+        ("manner", "manner", maybe(word)),
+        ("recorded", "recorded", each(thing(lambda: ProvenancePart))),
+        ("missing", "missing", each(thing(lambda: ProvenanceGap))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "complete": "truth",
+        "by": "text",
+        "manner": "text",
+    }
+
+
 @dataclass(frozen=True, repr=False)
 class RunFields(Read):
     """An execution: a processor's job, a training, or both under one id."""
@@ -1364,6 +1842,10 @@ class RunFields(Read):
     """When the last event about it was recorded."""
     updated_position: int
     """Position of the last event about it."""
+    owner: str | None
+    """Who answers for it, as people said by annotations."""
+    tags: Any
+    """What people said of it by name: an object."""
     id: str
     """Its id: a UUID."""
     kind: str
@@ -1392,8 +1874,8 @@ class RunFields(Read):
     """Names of its metrics."""
 
     SELECTION: ClassVar[str] = (
-        "ref name state project createdAt createdPosition updatedAt updatedPosition id kind method attempt error "
-        "config environment code summary progress inputs outputs metrics"
+        "ref name state project createdAt createdPosition updatedAt updatedPosition owner tags id kind method "
+        "attempt error config environment code summary progress inputs outputs metrics"
     )
     READERS: ClassVar[Readers] = (
         ("ref", "ref", as_is),
@@ -1404,6 +1886,8 @@ class RunFields(Read):
         ("created_position", "createdPosition", whole),
         ("updated_at", "updatedAt", instant),
         ("updated_position", "updatedPosition", whole),
+        ("owner", "owner", as_is),
+        ("tags", "tags", as_is),
         ("id", "id", as_is),
         ("kind", "kind", as_is),
         ("method", "method", as_is),
@@ -1427,6 +1911,8 @@ class RunFields(Read):
         "created_position": "whole",
         "updated_at": "instant",
         "updated_position": "whole",
+        "owner": "text",
+        "tags": "json",
         "id": "text",
         "kind": "text",
         "method": "text",
@@ -1437,6 +1923,85 @@ class RunFields(Read):
         "code": "json",
         "summary": "json",
         "progress": "json",
+    }
+
+
+@dataclass(frozen=True)
+class RunDiff(Read):
+    """How two runs differ. A list without entries says that they are equal there."""
+
+    position: int | None
+    """The position that this is as of."""
+    same_work: bool
+    """Whether code, config, environment and data are the same: what was measured does not count."""
+    facts: tuple[ValueChange, ...]
+    """Kind, method, state, parent, seed, tokenizer, …"""
+    code: tuple[ValueChange, ...]
+    """Program, version, digest."""
+    environment: tuple[ValueChange, ...]
+    """Library, device, threads."""
+    metrics_equal: int
+    """How many metrics are equal in both."""
+    datasets_before: tuple[str, ...]
+    """Dataset versions that the first run used, or else made."""
+    datasets_after: tuple[str, ...]
+    """Dataset versions that the second run used, or else made."""
+    inputs_removed: tuple[str, ...]
+    """What only the first run used, besides datasets."""
+    inputs_added: tuple[str, ...]
+    """What only the second run used, besides datasets."""
+    documents: DocumentsDiff
+    """Documents of the two runs' datasets, or of the runs where they ingest."""
+
+    SELECTION: ClassVar[str] = (
+        "position sameWork facts { path before after } code { path before after } environment { path before after "
+        "} metricsEqual datasetsBefore datasetsAfter inputsRemoved inputsAdded documents { added removed kept }"
+    )
+    READERS: ClassVar[Readers] = (
+        ("position", "position", maybe(whole)),
+        ("same_work", "sameWork", as_is),
+        ("facts", "facts", each(thing(lambda: ValueChange))),
+        ("code", "code", each(thing(lambda: ValueChange))),
+        ("environment", "environment", each(thing(lambda: ValueChange))),
+        ("metrics_equal", "metricsEqual", whole),
+        ("datasets_before", "datasetsBefore", each(as_is)),
+        ("datasets_after", "datasetsAfter", each(as_is)),
+        ("inputs_removed", "inputsRemoved", each(as_is)),
+        ("inputs_added", "inputsAdded", each(as_is)),
+        ("documents", "documents", thing(lambda: DocumentsDiff)),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "position": "whole",
+        "same_work": "truth",
+        "metrics_equal": "whole",
+    }
+
+
+@dataclass(frozen=True)
+class Saying(Read):
+    """Events of one type that say that something was used to produce something."""
+
+    event_type: str
+    """Their type."""
+    first: int
+    """Position of the first."""
+    last: int
+    """Position of the last."""
+    events: int
+    """How many there are."""
+
+    SELECTION: ClassVar[str] = "eventType first last events"
+    READERS: ClassVar[Readers] = (
+        ("event_type", "eventType", as_is),
+        ("first", "first", whole),
+        ("last", "last", whole),
+        ("events", "events", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "event_type": "text",
+        "first": "whole",
+        "last": "whole",
+        "events": "whole",
     }
 
 
@@ -1673,6 +2238,54 @@ class Task(Read):
     }
 
 
+@dataclass(frozen=True)
+class Touched(Read):
+    """Something that was reached."""
+
+    ref: str
+    """What it is."""
+    kind: str
+    """dataset, model, run, document, evaluation, judgment, deployment or artifact."""
+    depth: int
+    """Edges from the nearest thing where it began; a commit's runs are 1 away from it."""
+
+    SELECTION: ClassVar[str] = "ref kind depth"
+    READERS: ClassVar[Readers] = (
+        ("ref", "ref", as_is),
+        ("kind", "kind", as_is),
+        ("depth", "depth", whole),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "ref": "text",
+        "kind": "text",
+        "depth": "whole",
+    }
+
+
+@dataclass(frozen=True)
+class ValueChange(Read):
+    """One place where two runs differ."""
+
+    path: str
+    """Where: names joined by dots, elements of lists in brackets."""
+    before: Any
+    """The first run's value; null where it has none."""
+    after: Any
+    """The second run's value; null where it has none."""
+
+    SELECTION: ClassVar[str] = "path before after"
+    READERS: ClassVar[Readers] = (
+        ("path", "path", as_is),
+        ("before", "before", as_is),
+        ("after", "after", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "path": "text",
+        "before": "json",
+        "after": "json",
+    }
+
+
 ARGUMENTS: dict[str, dict[str, str]] = {
     "coverage": {
         "asOf": "AsOf",
@@ -1692,82 +2305,126 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "stream": "String",
         "project": "String",
     },
+    "curves": {
+        "runs": "[String!]!",
+        "metrics": "[String!]!",
+        "x": "Axis!",
+        "points": "Int",
+        "atLeast": "Position",
+    },
     "run": {
         "id": "String!",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "runs": {
         "first": "Int",
         "after": "String",
         "newestFirst": "Boolean!",
+        "filter": "String",
+        "orderBy": "String",
         "kind": "String",
         "state": "String",
         "project": "String",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "dataset": {
         "ref": "String!",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "datasets": {
         "first": "Int",
         "after": "String",
         "newestFirst": "Boolean!",
+        "filter": "String",
+        "orderBy": "String",
         "state": "String",
         "project": "String",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "model": {
         "ref": "String!",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "models": {
         "first": "Int",
         "after": "String",
         "newestFirst": "Boolean!",
+        "filter": "String",
+        "orderBy": "String",
         "project": "String",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "aliasHistory": {
+        "model": "String!",
+        "alias": "String!",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "deployment": {
         "name": "String!",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "deployments": {
         "first": "Int",
         "after": "String",
         "newestFirst": "Boolean!",
+        "filter": "String",
+        "orderBy": "String",
         "state": "String",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "document": {
         "ref": "String!",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "evaluation": {
         "ref": "String!",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "evaluations": {
         "first": "Int",
         "after": "String",
         "newestFirst": "Boolean!",
+        "filter": "String",
+        "orderBy": "String",
         "state": "String",
         "project": "String",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
-    "lineage": {
-        "of": "Ref!",
-        "direction": "Direction!",
-        "depth": "Int",
-        "limit": "Int",
-        "fanOut": "Int",
+    "entity": {
+        "ref": "String!",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
-    "curves": {
-        "runs": "[String!]!",
-        "metrics": "[String!]!",
-        "x": "Axis!",
-        "points": "Int",
+    "entities": {
+        "kind": "String!",
+        "first": "Int",
+        "after": "String",
+        "newestFirst": "Boolean!",
+        "filter": "String",
+        "orderBy": "String",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "count": {
+        "kind": "String!",
+        "filter": "String",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "paths": {
+        "kind": "String!",
         "atLeast": "Position",
     },
     "leaderboard": {
@@ -1829,11 +2486,64 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "validAt": "Timestamp",
         "atLeast": "Position",
     },
+    "lineage": {
+        "of": "Ref!",
+        "direction": "Direction!",
+        "depth": "Int",
+        "limit": "Int",
+        "fanOut": "Int",
+        "kinds": "[LineageKind!]",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "neighbours": {
+        "of": "Ref!",
+        "direction": "Direction!",
+        "kind": "LineageKind",
+        "first": "Int",
+        "after": "String",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "impact": {
+        "of": "[Ref!]",
+        "commit": "String",
+        "dataSubject": "String",
+        "kinds": "[LineageKind!]",
+        "depth": "Int",
+        "first": "Int",
+        "after": "String",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "path": {
+        "from": "Ref!",
+        "to": "Ref!",
+        "related": "Boolean!",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "diffRuns": {
+        "before": "String!",
+        "after": "String!",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "diffDocuments": {
+        "from": "[Ref!]!",
+        "to": "[Ref!]!",
+        "first": "Int",
+        "after": "String",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
     "Dataset.lineage": {
         "direction": "Direction!",
         "depth": "Int",
         "limit": "Int",
         "fanOut": "Int",
+        "kinds": "[LineageKind!]",
+        "asOf": "AsOf",
     },
     "Dataset.documents": {
         "first": "Int",
@@ -1844,24 +2554,32 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "depth": "Int",
         "limit": "Int",
         "fanOut": "Int",
+        "kinds": "[LineageKind!]",
+        "asOf": "AsOf",
     },
     "Document.lineage": {
         "direction": "Direction!",
         "depth": "Int",
         "limit": "Int",
         "fanOut": "Int",
+        "kinds": "[LineageKind!]",
+        "asOf": "AsOf",
     },
     "Evaluation.lineage": {
         "direction": "Direction!",
         "depth": "Int",
         "limit": "Int",
         "fanOut": "Int",
+        "kinds": "[LineageKind!]",
+        "asOf": "AsOf",
     },
     "Model.lineage": {
         "direction": "Direction!",
         "depth": "Int",
         "limit": "Int",
         "fanOut": "Int",
+        "kinds": "[LineageKind!]",
+        "asOf": "AsOf",
     },
     "Model.results": {
         "asOf": "AsOf",
@@ -1878,6 +2596,8 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "depth": "Int",
         "limit": "Int",
         "fanOut": "Int",
+        "kinds": "[LineageKind!]",
+        "asOf": "AsOf",
     },
     "Run.curves": {
         "metrics": "[String!]!",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Callable
 
 from ._read import ColumnType, ColumnTypes, Read, as_is, instant, real, whole
 from .errors import InvalidArgument
-from .frames import Coverage, Frame, frame
+from .frames import Columns, Coverage, Frame, coverage_in, frame, from_arrow, needed, seconds
 
 CURVE_TYPES: ColumnTypes = {
     "run": "text",
@@ -113,3 +114,31 @@ class CurveTable:
     def frame(self, to: str | None, coverage: Coverage | None) -> Frame:
         """The table so far."""
         return frame(self.columns, CURVE_TYPES, to, coverage)
+
+
+def every_point(table: Frame, names: Mapping[str, str], x: str, to: str | None) -> Frame:
+    """The table of a bulk read of curves, with the columns that `curves` gives."""
+    if isinstance(table, Columns):
+        columns = dict(table)
+        columns["name"] = [names.get(run) for run in columns["run"]]
+        columns["x"] = [seconds(value) for value in columns[x]]
+        columns["value"] = [real(value) for value in columns["value"]]
+        return frame({name: columns[name] for name in CURVE_TYPES}, CURVE_TYPES, to, table.coverage)
+    arrow = needed("pyarrow", "arrow")
+    compute = importlib.import_module("pyarrow.compute")
+    runs = table["run"].cast(arrow.string()).combine_chunks().dictionary_encode()
+    known = arrow.array([names.get(run) for run in runs.dictionary.to_pylist()], type=arrow.string())
+    places = table[x].cast(arrow.int64()).cast(arrow.float64())
+    columns = {name: table[name] for name in CURVE_TYPES if name in table.column_names}
+    columns["run"] = runs.cast(arrow.string())
+    columns["name"] = known.take(runs.indices)
+    columns["metric"] = table["metric"].cast(arrow.string())
+    columns["x"] = compute.divide(places, 1e6) if x == "time" else places
+    made = arrow.Table.from_arrays([columns[name] for name in CURVE_TYPES], names=list(CURVE_TYPES))
+    return from_arrow(made, to, coverage_in(table))
+
+
+def kept(table: Columns, takes: Callable[[int | None], bool], to: str | None) -> Frame:
+    """The rows of a table of curves whose step is wanted."""
+    rows = [row for row in table.rows() if takes(row["step"])]
+    return frame({name: [row[name] for row in rows] for name in CURVE_TYPES}, CURVE_TYPES, to, table.coverage)

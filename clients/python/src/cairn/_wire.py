@@ -8,7 +8,7 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, Union, get_args
 from urllib.parse import urlsplit
 
 import httpx
@@ -183,8 +183,9 @@ def variables(**given: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def chosen_word(name: str, given: str | None, known: tuple[str, ...]) -> str | None:
+def chosen_word(name: str, given: str | None, kind: Any) -> str | None:
     """A word of an enumeration as GraphQL writes it, or an error that lists them."""
+    known = get_args(kind)
     if given is None:
         return None
     if given.lower() not in known:

@@ -146,3 +146,8 @@ def as_of(given: AsOf | None) -> int | str | None:
     if isinstance(given, bool):
         raise InvalidArgument(f"as_of={given!r} is no past state; give a position or a time")
     return recorded(given) if isinstance(given, datetime) else given
+
+
+def instant_of(given: datetime | str | None) -> str | None:
+    """An instant as the server reads it."""
+    return recorded(given) if isinstance(given, datetime) else given

@@ -252,6 +252,12 @@ def from_arrow(table: Any, kind: str | None, coverage: Coverage | None) -> Frame
     return Columns(table.to_pydict(), coverage)
 
 
+def coverage_in(table: Any) -> Coverage:
+    """The coverage that an Arrow table of this client carries."""
+    known = json.loads((table.schema.metadata or {}).get(b"cairn", b"{}"))
+    return Coverage(known.get("position"), known.get("checkpoint"), known.get("as_of"))
+
+
 def from_lines(lines: Sequence[Mapping[str, Any]], kind: str | None, coverage: Coverage | None) -> Frame:
     """Rows of JSON lines as a frame; a column's type is that of its values."""
     names: dict[str, None] = {}

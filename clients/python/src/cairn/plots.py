@@ -35,16 +35,20 @@ def draw(
     for label, (xs, ys) in lines.items():
         places: Any = [at_seconds(value) for value in xs] if x == "time" else xs
         drawing.plot(places, ys, label=label, linewidth=1.2)
-    drawing.set_xlabel(LABELS.get(x, x))
     metrics = sorted({str(row["metric"]) for row in to_rows(frame)})
+    _finish(drawing, LABELS.get(x, x), metrics, log_x, log_y)
+    return drawing
+
+
+def _finish(drawing: Axes, x: str, metrics: Sequence[str], log_x: bool, log_y: bool) -> None:
+    drawing.set_xlabel(x)
     drawing.set_ylabel(metrics[0] if len(metrics) == 1 else "value")
     if log_x:
         drawing.set_xscale("log")
     if log_y:
         drawing.set_yscale("log")
-    if lines:
+    if drawing.get_legend_handles_labels()[1]:
         drawing.legend(fontsize="small")
-    return drawing
 
 
 def _lines(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> dict[str, tuple[list[Any], list[Any]]]:

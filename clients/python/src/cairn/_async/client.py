@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
-from .._ask import PAGE, PAGE_INFO, Question, one
-from .._schema import Event, Log, Projection, Task
-from .._tables import CurveTable
-from .._wire import Answer, Settings, chosen_word, positive, ref, url_of, variables
-from ..errors import InvalidArgument, NotFound
+from .._ask import PAGE, PAGE_INFO, one
+from .._schema import AliasChange, Event, Log, Projection
+from .._wire import Settings, ref, url_of, variables
+from ..errors import NotFound
 from ..filters import AsOf, all_of, as_of, compare, selecting
-from ..frames import Coverage, Frame, FrameKind
-from ..graph import Lineage
+from ..frames import Coverage, FrameKind
 from .connection import AsyncConnection
+from .curves import AsyncCurveQuestions
+from .evaluations import AsyncResultQuestions
+from .graph import AsyncGraphQuestions
 from .pairs import AsyncPairs
 from .runs import AsyncRuns
 from .selection import AsyncSelection, Order
@@ -25,6 +26,7 @@ from .things import (
     AsyncDataset,
     AsyncDeployment,
     AsyncDocument,
+    AsyncEntity,
     AsyncEvaluation,
     AsyncModel,
     AsyncRun,
@@ -33,13 +35,8 @@ from .things import (
 
 H = TypeVar("H", bound=AsyncThing)
 
-AXES = ("step", "time", "tokens")
-DIRECTIONS = ("up", "down", "both")
-# Curves asked for in one request.
-CURVES = 100
 
-
-class AsyncClient:
+class AsyncClient(AsyncCurveQuestions, AsyncResultQuestions, AsyncGraphQuestions):
     """Questions to a Cairn server.
 
     `url` is its address: else the variable CAIRN_URL, else http://127.0.0.1:8470. `token` is sent as a bearer token.
@@ -65,24 +62,6 @@ class AsyncClient:
         settings = Settings(url_of(url), token, tenant, timeout_s, retries, as_of, at_least, frames)
         self._connection = AsyncConnection(settings, http)
 
-    @property
-    def settings(self) -> Settings:
-        """How this client asks."""
-        return self._connection.settings
-
-    def using(self, **changed: Any) -> AsyncClient:
-        """A client with other settings on the same connections: `client.using(as_of="2026-11-01")`.
-
-        It can change token, tenant, timeout_s, retries, as_of, at_least and frames.
-        """
-        known = set(vars(self.settings)) - {"url"}
-        if not set(changed) <= known:
-            wrong = ", ".join(sorted(set(changed) - known))
-            raise InvalidArgument(f"`{wrong}` cannot be changed; {', '.join(sorted(known))} can")
-        made = object.__new__(type(self))
-        made._connection = AsyncConnection(replace(self.settings, **changed), self._connection.http)
-        return made
-
     async def aclose(self) -> None:
         """Closes the connections; also those of clients made by `using`."""
         await self._connection.aclose()
@@ -99,23 +78,19 @@ class AsyncClient:
         past = "" if self.settings.as_of is None else f" as of {as_of(self.settings.as_of)}"
         return f"<{type(self).__name__} of {self.settings.url}{past}>"
 
-    def frames(self, to: str | None) -> str | None:
-        """What tables are made of: as asked here, else as asked of the client."""
-        return to or self.settings.frames
-
-    async def ask(self, question: Question) -> Answer:
-        """The answer to a question that this package made."""
-        return await self._connection.ask(question.document, question.variables)
-
-    async def query(self, document: str, **values: Any) -> dict[str, Any]:
-        """The data of any GraphQL document, its variables given by name. A mutation is never sent twice."""
-        return (await self._connection.ask(document, values)).data
-
     # The log and the views that follow it.
 
     async def log(self) -> Log:
         """How long the log is, and what an outsider needs to check it."""
         return Log.read((await self.ask(one("log", Log.SELECTION))).data["log"])
+
+    async def checkpoint(self) -> str:
+        """The latest signed checkpoint of the tenant's log (C2SP tlog-checkpoint)."""
+        return await self._connection.get(f"/log/{quote(self.settings.tenant, safe='')}/checkpoint")
+
+    async def proof(self, position: int) -> str:
+        """The proof that an event is in the log (C2SP tlog-proof), which `cairn verify` checks offline."""
+        return await self._connection.get(f"/log/{quote(self.settings.tenant, safe='')}/proof/{position}")
 
     async def projections(self) -> list[Projection]:
         """The views that follow the log, and how far each has come."""
@@ -246,71 +221,23 @@ class AsyncClient:
         """A document by `doc:<blake3>`."""
         return await self._one(AsyncDocument, ref(id, "doc"))
 
+    async def entity(self, ref: str) -> AsyncEntity:
+        """Anything by its ref, such as an artifact or a judgment; with `using(as_of=…)` as it was then."""
+        return await self._one(AsyncEntity, ref)
+
+    async def alias_history(self, model: str, alias: str, *, as_of: AsOf | None = None) -> list[AliasChange]:
+        """What an alias of a model named, oldest first: `alias_history("model://lab/chat", "production")`."""
+        asked = one("aliasHistory", AliasChange.SELECTION, model=model, alias=alias, asOf=self.past(as_of))
+        return [AliasChange.read(item) for item in (await self.ask(asked)).data["aliasHistory"]]
+
+    async def paths(self, kind: str = "run") -> list[str]:
+        """The paths that filters and orders of a kind may name, such as config.optimizer.lr."""
+        answer = await self.ask(one("paths", "path", kind=kind))
+        return [str(item["path"]) for item in answer.data["paths"]]
+
     async def _one(self, kind: type[H], key: str) -> H:
-        answer = await self.ask(one(kind.FIELD, kind.SELECTION, **{kind.KEY: key}))
+        answer = await self.ask(one(kind.FIELD, kind.SELECTION, **{kind.KEY: key, "asOf": self.past(None)}))
         found = answer.data[kind.FIELD]
         if found is None:
             raise NotFound(f"the ledger has no {kind.FIELD} `{key}`", code="not-found")
         return kind.of(self, found)
-
-    # Curves.
-
-    async def curves_of(
-        self,
-        runs: Sequence[AsyncRun],
-        metrics: Sequence[str],
-        *,
-        x: str = "step",
-        points: int | None = 500,
-        to: FrameKind | None = None,
-    ) -> Frame:
-        """Curves of these runs as one frame; see `Runs.curves`."""
-        if not metrics:
-            raise InvalidArgument("no metric is named; name at least one, such as 'loss'")
-        selection = "run metric points { x value step tokens time attempt }"
-        table, coverage, names = CurveTable(), None, {run.id: run.name for run in runs}
-        axis = chosen_word("x", x, AXES)
-        batch = max(1, CURVES // len(metrics))
-        ids = list(names)
-        for begin in range(0, len(ids), batch):
-            arguments = {"runs": ids[begin : begin + batch], "metrics": list(metrics), "x": axis, "points": points}
-            answer = await self.ask(one("curves", selection, **arguments))
-            coverage = answer.coverage
-            for curve in answer.data["curves"]:
-                table.add(curve, names.get(curve["run"]))
-        return table.frame(self.frames(to), coverage)
-
-    # Lineage.
-
-    async def lineage(
-        self,
-        of: str | AsyncThing,
-        direction: str = "up",
-        *,
-        depth: int | None = None,
-        limit: int | None = None,
-        fan_out: int | None = None,
-    ) -> Lineage:
-        """What a thing was made of (`up`), what was made of it (`down`), or `both`.
-
-        `depth` is the number of links to walk at most, `limit` the number of things to show, `fan_out` the number of
-        neighbours of one thing; what they leave out is counted.
-        """
-        arguments = variables(
-            of=ref(of),
-            direction=chosen_word("direction", direction, DIRECTIONS),
-            depth=positive("depth", depth),
-            limit=positive("limit", limit),
-            fanOut=positive("fan_out", fan_out),
-        )
-        answer = await self.ask(one("lineage", LINEAGE, **arguments))
-        return Lineage(answer.data["lineage"], answer.coverage, self.settings.frames)
-
-    # Results.
-
-    async def tasks(self) -> list[Task]:
-        """The tasks and metrics that results exist for."""
-        return [Task.read(item) for item in (await self.ask(one("tasks", Task.SELECTION))).data["tasks"]]
-
-
-LINEAGE = "nodes { ref kind depth leftOut { kind count } } edges { from to eventType position } truncated"

@@ -44,16 +44,40 @@ class AsyncConnection:
             raise transport_error(error, self.settings) from error
         return answer(response)
 
+    async def get(self, path: str) -> str:
+        """A small text, asked for again where the server is away."""
+        attempt = 0
+        while True:
+            try:
+                return await self._get_once(path)
+            except CairnError as error:
+                attempt += 1
+                pause = pause_s(error, attempt, self.settings)
+                if pause is None:
+                    raise
+            await async_sleep(pause)
+
+    async def _get_once(self, path: str) -> str:
+        headers, timeout = self.settings.headers(), self.settings.timeout_s
+        try:
+            response = await self.http.get(f"{self.settings.url}{path}", headers=headers, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise transport_error(error, self.settings) from error
+        if response.status_code != 200:
+            raise problem(response)
+        return response.text
+
     @asynccontextmanager
-    async def stream(self, path: str, params: dict[str, str]) -> AsyncIterator[httpx.Response]:
-        """A body in parts, begun again where the server is not to be had; once parts were read, never."""
+    async def stream(self, path: str, arguments: dict[str, Any]) -> AsyncIterator[httpx.Response]:
+        """A table in parts, begun again where the server is not to be had; once parts were read, never."""
+        body = json.dumps({name: value for name, value in arguments.items() if value is not None})
         attempt = 0
         while True:
             request = self.http.build_request(
-                "GET",
+                "POST",
                 f"{self.settings.url}{path}",
-                params=params,
-                headers=self.settings.headers(),
+                content=body,
+                headers={**self.settings.headers(), "content-type": "application/json"},
                 timeout=self.settings.timeout_s,
             )
             try:
@@ -81,12 +105,6 @@ class AsyncConnection:
         except httpx.HTTPError as error:
             raise transport_error(error, self.settings) from error
         return response
-
-    async def get_text(self, path: str) -> str:
-        """A small text."""
-        async with self.stream(path, {}) as response:
-            await response.aread()
-            return response.text
 
     async def aclose(self) -> None:
         """Closes the connections."""

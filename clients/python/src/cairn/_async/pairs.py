@@ -84,7 +84,12 @@ class AsyncPairs(AsyncListing[Pair[AsyncRun]]):
         for begin in range(0, len(missing), PARENTS):
             batch, asked = missing[begin : begin + PARENTS], Asked()
             for number, run in enumerate(batch):
-                asked.field("run", f"parent {{ {AsyncRun.SELECTION} }}", {"id": run.id}, alias=f"r{number}")
+                asked.field(
+                    "run",
+                    f"parent {{ {AsyncRun.SELECTION} }}",
+                    {"id": run.id, "asOf": self._client.past(None)},
+                    alias=f"r{number}",
+                )
             answer = await self._client.ask(asked.question())
             for number, run in enumerate(batch):
                 parent = (answer.data[f"r{number}"] or {}).get("parent")
@@ -103,12 +108,12 @@ class AsyncPairs(AsyncListing[Pair[AsyncRun]]):
             found.update({run.ref: run for run in (pair.earlier, *pair.between, pair.later)})
         return list(found.values())
 
-    async def curves(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Frame:
-        """Curves of all their runs on one axis, which goes on from a parent to its descendants; see `Runs.curves`."""
+    async def curves(self, *metrics: str, x: str = "tokens", **options: Any) -> Frame:
+        """Curves of all their runs as one frame; see `Runs.curves`."""
         return await self._client.curves_of(await self.runs(), metrics, x=x, **options)
 
-    async def plot(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Axes:
-        """Draws them on one axis; see `Runs.plot`."""
+    async def plot(self, *metrics: str, x: str = "tokens", **options: Any) -> Axes:
+        """Draws them; see `Runs.plot`."""
         style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
         return draw(await self.curves(*metrics, x=x, to="columns", **options), x=x, **style)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._schema import Checkpoint
+from .._schema import Checkpoint, Standing
+from .._tables import kept
 from ..errors import InvalidArgument
 from ..frames import Frame, FrameKind, frame
 from ..plots import draw
+from ..results import standings_frame
 from .selection import AsyncSelection
 from .things import AsyncRun
 
@@ -40,10 +42,25 @@ class AsyncRuns(AsyncSelection[AsyncRun]):
     ) -> Frame:
         """Curves of these runs as one frame: run, name, metric, x, value, step, tokens, time and attempt.
 
-        `x` is what the column `x` holds: step, tokens, or time in seconds since the Unix epoch. Each curve has at most
-        `points` points, among them every least and greatest value, so that no spike is lost.
+        `x` is what the column `x` holds: `step`, `tokens`, or `time` in seconds since the Unix epoch. Each curve has at
+        most `points` points, among them every least and greatest value, so that no spike is lost; None gives every
+        point as it was logged.
         """
-        return await self._client.curves_of(await self.all(), metrics, x=x, points=points, to=to)
+        client = self._client if self._as_of is None else self._client.using(as_of=self._as_of)
+        if self._steps == (None, None):
+            return await client.curves_of(await self.all(), metrics, x=x, points=points, to=to)
+        found = await client.curves_of(await self.all(), metrics, x=x, points=points, to="columns")
+        return kept(found, self._takes, self._client.frames(to))
+
+    async def results(self, to: FrameKind | None = None) -> Frame:
+        """Results measured on these runs, a row for each; `superseded` is the reason where one no longer counts."""
+        found: list[Standing] = []
+        async for page in self._pages(f"results {{ {Standing.SELECTION} }}", PART):
+            for node in page:
+                found += map(Standing.read, node["results"])
+        if self._steps != (None, None):
+            found = [standing for standing in found if self._takes(standing.step)]
+        return standings_frame(found, self._client.frames(to), self.coverage)
 
     async def plot(self, *metrics: str, x: str = "step", **options: Any) -> Axes:
         """Draws curves of these runs by matplotlib, a line for each run and metric, and gives back the axes.

@@ -85,9 +85,11 @@ class AsyncSelection(AsyncListing[T], Generic[T]):
                 return
 
     async def __aiter__(self) -> AsyncIterator[T]:
+        # What is asked of a thing of the past is asked of that past.
+        client = self._client if self._as_of is None else self._client.using(as_of=self._as_of)
         async for page in self._pages(self._kind.SELECTION):
             for node in page:
-                yield self._kind.of(self._client, node)
+                yield self._kind.of(client, node)
 
     async def all(self) -> list[T]:
         """All of them."""
@@ -100,7 +102,10 @@ class AsyncSelection(AsyncListing[T], Generic[T]):
 
     async def count(self) -> int:
         """How many there are."""
-        return len(await self.refs())
+        answer = await self._client.ask(one(self._field, "totalCount", first=1, **self._arguments()))
+        self.coverage = answer.coverage
+        total = int(answer.data[self._field]["totalCount"])
+        return total if self._limit is None else min(total, self._limit)
 
     async def refs(self) -> list[str]:
         """The names of all of them, without anything else."""

@@ -12,16 +12,19 @@ from .._schema import (
     DatasetFields,
     DeploymentFields,
     DocumentFields,
+    EntityFields,
     EvaluationFields,
     Gate,
     ModelFields,
+    Note,
+    Reproducible,
     RunFields,
     Standing,
 )
 from .._tables import dig
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, NotFound
 from ..frames import Frame, FrameKind, table_html
-from ..graph import Lineage
+from ..graph import Impact, Lineage
 from ..plots import draw
 
 if TYPE_CHECKING:
@@ -71,15 +74,26 @@ class AsyncThing(Read):
         found = await self._ask("attributes", "")
         return dict(found)
 
+    async def notes(self) -> list[Note]:
+        """What people noted of it, oldest first; the latest 100."""
+        return [Note.read(item) for item in await self._ask("notes", Note.SELECTION)]
+
     async def lineage(self, direction: str = "up", **limits: Any) -> Lineage:
         """What it was made of (`up`), or what was made of it (`down`); see `Client.lineage`."""
         return await self._client.lineage(self.ref, direction, **limits)
 
+    async def impact(self, **limits: Any) -> Impact:
+        """Everything that it went into; see `Client.impact`."""
+        return await self._client.impact(self.ref, **limits)
+
     async def _ask(self, field: str, selection: str) -> Any:
         wanted = f"{field} {{ {selection} }}" if selection else field
         key = self.ref.partition(":")[2] if self.KEY in {"id", "name"} else self.ref
-        answer = await self._client.ask(one(self.FIELD, wanted, **{self.KEY: key}))
-        return answer.data[self.FIELD][field]
+        arguments = {self.KEY: key, "asOf": self._client.past(None)}
+        found = (await self._client.ask(one(self.FIELD, wanted, **arguments))).data[self.FIELD]
+        if found is None:
+            raise NotFound(f"the ledger has no {self.FIELD} `{key}` any more", code="not-found")
+        return found[field]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AsyncThing):
@@ -142,6 +156,10 @@ class AsyncRun(AsyncThing, RunFields):
     async def gates(self) -> list[Gate]:
         """Gates' decisions on it."""
         return [Gate.read(item) for item in await self._ask("gates", Gate.SELECTION)]
+
+    async def reproducible(self) -> Reproducible:
+        """Whether it can be run again from what is recorded, and what is missing for that."""
+        return Reproducible.read(await self._ask("reproducible", Reproducible.SELECTION))
 
 
 class AsyncModel(AsyncThing, ModelFields):
@@ -206,14 +224,18 @@ class AsyncDocument(AsyncThing, DocumentFields):
     KEY = "ref"
 
 
-KINDS: dict[str, type[AsyncThing]] = {
-    kind.FIELD: kind for kind in (AsyncRun, AsyncModel, AsyncDataset, AsyncDeployment, AsyncEvaluation, AsyncDocument)
-}
+class AsyncEntity(AsyncThing, EntityFields):
+    """Anything that has a name, with what all things have in common."""
+
+    FIELD = "entity"
+    KEY = "ref"
+
 
 __all__ = [
     "AsyncDataset",
     "AsyncDeployment",
     "AsyncDocument",
+    "AsyncEntity",
     "AsyncEvaluation",
     "AsyncModel",
     "AsyncRun",

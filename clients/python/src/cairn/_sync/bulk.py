@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 
-def read(connection: Connection, table: str, params: dict[str, str], to: str | None) -> Frame:
+def read(connection: Connection, table: str, arguments: dict[str, Any], to: str | None) -> Frame:
     """A whole table as a frame."""
     if to == "arrow" or installed("pyarrow"):
-        return _read_arrow(connection, table, params, to)
+        return _read_arrow(connection, table, arguments, to)
     lines: list[dict[str, Any]] = []
     rest = b""
-    with connection.stream(f"/v1/{table}.jsonl", params) as response:
+    with connection.stream(f"/v1/{table}.jsonl", arguments) as response:
         coverage = coverage_of(response.headers)
         for part in response.iter_bytes():
             *whole, rest = (rest + part).split(b"\n")
@@ -33,24 +33,31 @@ def read(connection: Connection, table: str, params: dict[str, str], to: str | N
     return from_lines(lines, to, coverage)
 
 
-def _read_arrow(connection: Connection, table: str, params: dict[str, str], to: str | None) -> Frame:
+def _read_arrow(connection: Connection, table: str, arguments: dict[str, Any], to: str | None) -> Frame:
     from ..frames import needed
 
     arrow = needed("pyarrow", "arrow")
-    with connection.stream(f"/v1/{table}.arrow", params) as response:
+    with connection.stream(f"/v1/{table}.arrows", arguments) as response:
         coverage = coverage_of(response.headers)
         body = b"".join([part for part in response.iter_bytes()])
     with arrow.ipc.open_stream(arrow.py_buffer(body)) as reader:
-        return from_arrow(reader.read_all(), to, coverage)
+        return from_arrow(signed(reader.read_all(), arrow), to, coverage)
 
 
-def download(connection: Connection, name: str, params: dict[str, str], path: str | os.PathLike[str]) -> Coverage:
+def signed(table: Any, arrow: Any) -> Any:
+    """The table with whole numbers that can be subtracted: what is recorded unsigned is made signed."""
+    unsigned = [arrow.types.is_unsigned_integer(field.type) for field in table.schema]
+    columns = [column.cast(arrow.int64()) if cast else column for column, cast in zip(table.columns, unsigned)]
+    return arrow.Table.from_arrays(columns, names=table.column_names)
+
+
+def download(connection: Connection, name: str, arguments: dict[str, Any], path: str | os.PathLike[str]) -> Coverage:
     """Writes an answer to a file, part by part; the file is there only once it is whole."""
     target = Path(path)
     handle, fresh = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            with connection.stream(f"/v1/{name}", params) as response:
+            with connection.stream(f"/v1/{name}", arguments) as response:
                 coverage = coverage_of(response.headers)
                 for part in response.iter_bytes():
                     file.write(part)

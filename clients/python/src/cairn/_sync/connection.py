@@ -45,16 +45,40 @@ class Connection:
             raise transport_error(error, self.settings) from error
         return answer(response)
 
+    def get(self, path: str) -> str:
+        """A small text, asked for again where the server is away."""
+        attempt = 0
+        while True:
+            try:
+                return self._get_once(path)
+            except CairnError as error:
+                attempt += 1
+                pause = pause_s(error, attempt, self.settings)
+                if pause is None:
+                    raise
+            sleep(pause)
+
+    def _get_once(self, path: str) -> str:
+        headers, timeout = self.settings.headers(), self.settings.timeout_s
+        try:
+            response = self.http.get(f"{self.settings.url}{path}", headers=headers, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise transport_error(error, self.settings) from error
+        if response.status_code != 200:
+            raise problem(response)
+        return response.text
+
     @contextmanager
-    def stream(self, path: str, params: dict[str, str]) -> Iterator[httpx.Response]:
-        """A body in parts, begun again where the server is not to be had; once parts were read, never."""
+    def stream(self, path: str, arguments: dict[str, Any]) -> Iterator[httpx.Response]:
+        """A table in parts, begun again where the server is not to be had; once parts were read, never."""
+        body = json.dumps({name: value for name, value in arguments.items() if value is not None})
         attempt = 0
         while True:
             request = self.http.build_request(
-                "GET",
+                "POST",
                 f"{self.settings.url}{path}",
-                params=params,
-                headers=self.settings.headers(),
+                content=body,
+                headers={**self.settings.headers(), "content-type": "application/json"},
                 timeout=self.settings.timeout_s,
             )
             try:
@@ -82,12 +106,6 @@ class Connection:
         except httpx.HTTPError as error:
             raise transport_error(error, self.settings) from error
         return response
-
-    def get_text(self, path: str) -> str:
-        """A small text."""
-        with self.stream(path, {}) as response:
-            response.read()
-            return response.text
 
     def close(self) -> None:
         """Closes the connections."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._schema import Checkpoint
+from .._schema import Checkpoint, Standing
+from .._tables import kept
 from ..errors import InvalidArgument
 from ..frames import Frame, FrameKind, frame
 from ..plots import draw
+from ..results import standings_frame
 from .selection import Selection
 from .things import Run
 
@@ -39,10 +41,25 @@ class Runs(Selection[Run]):
     def curves(self, *metrics: str, x: str = "step", points: int | None = 500, to: FrameKind | None = None) -> Frame:
         """Curves of these runs as one frame: run, name, metric, x, value, step, tokens, time and attempt.
 
-        `x` is what the column `x` holds: step, tokens, or time in seconds since the Unix epoch. Each curve has at most
-        `points` points, among them every least and greatest value, so that no spike is lost.
+        `x` is what the column `x` holds: `step`, `tokens`, or `time` in seconds since the Unix epoch. Each curve has at
+        most `points` points, among them every least and greatest value, so that no spike is lost; None gives every
+        point as it was logged.
         """
-        return self._client.curves_of(self.all(), metrics, x=x, points=points, to=to)
+        client = self._client if self._as_of is None else self._client.using(as_of=self._as_of)
+        if self._steps == (None, None):
+            return client.curves_of(self.all(), metrics, x=x, points=points, to=to)
+        found = client.curves_of(self.all(), metrics, x=x, points=points, to="columns")
+        return kept(found, self._takes, self._client.frames(to))
+
+    def results(self, to: FrameKind | None = None) -> Frame:
+        """Results measured on these runs, a row for each; `superseded` is the reason where one no longer counts."""
+        found: list[Standing] = []
+        for page in self._pages(f"results {{ {Standing.SELECTION} }}", PART):
+            for node in page:
+                found += map(Standing.read, node["results"])
+        if self._steps != (None, None):
+            found = [standing for standing in found if self._takes(standing.step)]
+        return standings_frame(found, self._client.frames(to), self.coverage)
 
     def plot(self, *metrics: str, x: str = "step", **options: Any) -> Axes:
         """Draws curves of these runs by matplotlib, a line for each run and metric, and gives back the axes.

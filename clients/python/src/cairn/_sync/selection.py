@@ -86,9 +86,11 @@ class Selection(Listing[T], Generic[T]):
                 return
 
     def __iter__(self) -> Iterator[T]:
+        # What is asked of a thing of the past is asked of that past.
+        client = self._client if self._as_of is None else self._client.using(as_of=self._as_of)
         for page in self._pages(self._kind.SELECTION):
             for node in page:
-                yield self._kind.of(self._client, node)
+                yield self._kind.of(client, node)
 
     def all(self) -> list[T]:
         """All of them."""
@@ -101,7 +103,10 @@ class Selection(Listing[T], Generic[T]):
 
     def count(self) -> int:
         """How many there are."""
-        return len(self.refs())
+        answer = self._client.ask(one(self._field, "totalCount", first=1, **self._arguments()))
+        self.coverage = answer.coverage
+        total = int(answer.data[self._field]["totalCount"])
+        return total if self._limit is None else min(total, self._limit)
 
     def refs(self) -> list[str]:
         """The names of all of them, without anything else."""

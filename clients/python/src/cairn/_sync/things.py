@@ -13,16 +13,19 @@ from .._schema import (
     DatasetFields,
     DeploymentFields,
     DocumentFields,
+    EntityFields,
     EvaluationFields,
     Gate,
     ModelFields,
+    Note,
+    Reproducible,
     RunFields,
     Standing,
 )
 from .._tables import dig
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, NotFound
 from ..frames import Frame, FrameKind, table_html
-from ..graph import Lineage
+from ..graph import Impact, Lineage
 from ..plots import draw
 
 if TYPE_CHECKING:
@@ -72,15 +75,26 @@ class Thing(Read):
         found = self._ask("attributes", "")
         return dict(found)
 
+    def notes(self) -> list[Note]:
+        """What people noted of it, oldest first; the latest 100."""
+        return [Note.read(item) for item in self._ask("notes", Note.SELECTION)]
+
     def lineage(self, direction: str = "up", **limits: Any) -> Lineage:
         """What it was made of (`up`), or what was made of it (`down`); see `Client.lineage`."""
         return self._client.lineage(self.ref, direction, **limits)
 
+    def impact(self, **limits: Any) -> Impact:
+        """Everything that it went into; see `Client.impact`."""
+        return self._client.impact(self.ref, **limits)
+
     def _ask(self, field: str, selection: str) -> Any:
         wanted = f"{field} {{ {selection} }}" if selection else field
         key = self.ref.partition(":")[2] if self.KEY in {"id", "name"} else self.ref
-        answer = self._client.ask(one(self.FIELD, wanted, **{self.KEY: key}))
-        return answer.data[self.FIELD][field]
+        arguments = {self.KEY: key, "asOf": self._client.past(None)}
+        found = (self._client.ask(one(self.FIELD, wanted, **arguments))).data[self.FIELD]
+        if found is None:
+            raise NotFound(f"the ledger has no {self.FIELD} `{key}` any more", code="not-found")
+        return found[field]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Thing):
@@ -143,6 +157,10 @@ class Run(Thing, RunFields):
     def gates(self) -> list[Gate]:
         """Gates' decisions on it."""
         return [Gate.read(item) for item in self._ask("gates", Gate.SELECTION)]
+
+    def reproducible(self) -> Reproducible:
+        """Whether it can be run again from what is recorded, and what is missing for that."""
+        return Reproducible.read(self._ask("reproducible", Reproducible.SELECTION))
 
 
 class Model(Thing, ModelFields):
@@ -207,12 +225,18 @@ class Document(Thing, DocumentFields):
     KEY = "ref"
 
 
-KINDS: dict[str, type[Thing]] = {kind.FIELD: kind for kind in (Run, Model, Dataset, Deployment, Evaluation, Document)}
+class Entity(Thing, EntityFields):
+    """Anything that has a name, with what all things have in common."""
+
+    FIELD = "entity"
+    KEY = "ref"
+
 
 __all__ = [
     "Dataset",
     "Deployment",
     "Document",
+    "Entity",
     "Evaluation",
     "Model",
     "Run",
