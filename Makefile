@@ -41,7 +41,7 @@ check: ## formatting, lints, layering, doc tests, licences
 
 bench: setup ## figures, each beside the machine's own limit
 	@$(CARGO) bench --locked -p cairn-ledger --bench append --bench index
-	@$(CARGO) bench --locked -p cairn-projections --bench follow --bench stores --bench catalog --bench evals --bench lineage
+	@$(CARGO) bench --locked -p cairn-projections --bench follow --bench stores --bench curves --bench catalog --bench evals --bench lineage
 	@$(CARGO) bench --locked -p cairn-server --bench http
 	@$(CARGO) run --release --locked -p cairn-gpu --example train_speed
 

@@ -14,6 +14,7 @@ mod query;
 mod registry;
 mod rows;
 mod runs;
+mod value;
 #[cfg(test)]
 mod tests;
 

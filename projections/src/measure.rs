@@ -4,6 +4,7 @@
 use crate::catalog::{self, Catalog};
 use crate::projection::{Filled, Live};
 use crate::store::{Changes, Order, Store};
+use crate::curves::{self, Curves};
 use crate::{Engine, Error};
 use cairn_schemas::Recorded;
 use std::ops::ControlFlow;
@@ -55,5 +56,37 @@ impl CatalogAlone {
     }
     pub fn catalog(&self) -> Catalog {
         Catalog::over(self.0.clone())
+    }
+}
+
+/// The curves alone, fed with events by hand.
+pub struct CurvesAlone(Arc<Live>);
+
+impl CurvesAlone {
+    /// On an engine, or opened again there.
+    pub fn open(engine: Engine, dir: &Path) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Live::new(&curves::PROJECTION, Filled::over(engine.open(dir)?)?))))
+    }
+    /// Applies those of the events that come next.
+    pub fn apply(&self, events: &[Recorded]) -> Result<(), Error> {
+        self.0.apply(events)
+    }
+    pub fn curves(&self) -> Curves {
+        Curves::over(self.0.clone())
+    }
+    pub fn sync(&self) -> Result<(), Error> {
+        self.0.read(|store| store.sync())
+    }
+    /// Rows, and the bytes of their keys and values.
+    pub fn size(&self) -> Result<(usize, usize), Error> {
+        self.0.read(|store| {
+            let (mut rows, mut bytes) = (0, 0);
+            store.scan(&[1], None, Order::Ascending, &mut |key, value| {
+                rows += 1;
+                bytes += key.len() + value.len();
+                Ok(ControlFlow::Continue(()))
+            })?;
+            Ok((rows, bytes))
+        })
     }
 }

@@ -59,16 +59,22 @@ fn a_deployment_is_followed_down_to_its_documents() {
 fn runs_know_their_parents_checkpoints_and_curves() {
     let (server, last) = filled();
     let data = server.query(&format!(
-        r#"{{ run(id: "{CHILD}", atLeast: {last}) {{ method kind state parent {{ id name state metrics config
+        r#"{{ run(id: "{CHILD}", atLeast: {last}) {{ method kind state parent {{ id name state metrics metricSummaries {{ name points }} config
             checkpoints {{ step tokens weightsDigest }}
             curves(metrics: ["loss"], x: TOKENS, points: 8) {{ metric axis points {{ x step value }} }} }} }}
-            whole: curves(runs: ["run:{RUN}"], metrics: ["loss", "none"], atLeast: {last}) {{ metric points {{ value }} }} }}"#
+            whole: curves(runs: ["run:{RUN}"], metrics: ["lo*"], atLeast: {last}) {{ metric exact totalPoints points {{ value }} }}
+            along: curves(runs: ["{CHILD}"], metrics: ["loss"], x: LINEAGE_TOKENS, ancestors: true, points: 8) {{
+                axis parts {{ run toStep tokensBefore estimated }} points {{ x }} }}
+            smooth: curves(runs: ["{RUN}"], metrics: ["loss"], smoothing: {{ ema: 0.9 }}, resample: 5) {{ exact points {{ x }} }}
+            seeds: aggregateCurves(runs: ["{RUN}", "{CHILD}"], metric: "loss", quantiles: [0.5]) {{
+                runs exact points {{ x n mean min max quantiles }} }} }}"#
     ));
     let parent = &data["run"]["parent"];
     assert_eq!(
         (&parent["id"], &parent["state"], &parent["metrics"]),
         (&json!(RUN), &json!("completed"), &json!(["loss"]))
     );
+    assert_eq!(parent["metricSummaries"], json!([{ "name": "loss", "points": 60 }]));
     assert_eq!(parent["config"], json!({ "learning_rate": 0.004 }));
     assert_eq!(parent["checkpoints"], json!([{ "step": 60, "tokens": 122880, "weightsDigest": digest("e0") }]));
     let points = parent["curves"][0]["points"].as_array().unwrap();
@@ -76,7 +82,15 @@ fn runs_know_their_parents_checkpoints_and_curves() {
     assert_eq!(points.last().unwrap()["x"], 122880.0);
     assert!(points.iter().any(|point| point["value"] == "NaN"), "the NaN was lost: {points:?}");
     assert_eq!(data["whole"][0]["points"].as_array().unwrap().len(), 60);
-    assert_eq!(data["whole"][1], json!({ "metric": "none", "points": [] }));
+    assert_eq!((&data["whole"][0]["exact"], &data["whole"][0]["totalPoints"]), (&json!(true), &json!(60)));
+    let along = &data["along"][0];
+    assert_eq!((&along["axis"], &along["parts"][0]["run"]), (&json!("LINEAGE_TOKENS"), &json!(RUN)));
+    assert_eq!(along["parts"].as_array().unwrap().last().unwrap()["run"], CHILD);
+    assert_eq!(data["smooth"][0]["points"].as_array().unwrap().len(), 5);
+    let seeds = &data["seeds"][0];
+    assert_eq!(seeds["points"][0]["quantiles"].as_array().unwrap().len(), 1);
+    let (_, message) = server.refusal(&format!(r#"{{ curves(runs: ["{RUN}"], metrics: ["los"]) {{ metric }} }}"#));
+    assert!(message.contains("`los`") && message.contains("they have `loss`"), "{message}");
 }
 
 #[test]

@@ -7,85 +7,143 @@ use bincode::{Decode, Encode};
 /// Points kept of one bucket, at most.
 pub(super) const KEPT_MAX: usize = 4;
 
-/// The extremes of some points. Which point stands for equal values does not depend on the order they came in: the
-/// earliest step.
-#[derive(Clone, Copy, Debug, Default, Encode, Decode)]
-pub(super) struct Kept {
-    least: Option<Stored>,
-    greatest: Option<Stored>,
-    last: Option<Stored>,
-    nan: Option<Stored>,
+/// A point among others.
+pub(super) trait Ranked: Copy {
+    /// Its place in the order of its curve.
+    fn rank(&self) -> (u32, u64);
+    fn value(&self) -> f64;
 }
 
-impl Kept {
-    pub(super) fn of<'a>(points: impl IntoIterator<Item = &'a Stored>) -> Self {
+impl Ranked for Stored {
+    fn rank(&self) -> (u32, u64) {
+        (0, self.step)
+    }
+    fn value(&self) -> f64 {
+        self.value
+    }
+}
+
+/// The extremes of some points. Which point stands for equal values does not depend on the order they came in: the
+/// earliest one.
+#[derive(Clone, Copy, Debug, Encode, Decode)]
+pub(super) struct Kept<P> {
+    least: Option<P>,
+    greatest: Option<P>,
+    last: Option<P>,
+    nan: Option<P>,
+}
+
+impl<P> Default for Kept<P> {
+    fn default() -> Self {
+        Self { least: None, greatest: None, last: None, nan: None }
+    }
+}
+
+impl<P: Ranked> Kept<P> {
+    pub(super) fn of<'a>(points: impl IntoIterator<Item = &'a P>) -> Self
+    where
+        P: 'a,
+    {
         let mut kept = Self::default();
         points.into_iter().for_each(|point| kept.add(*point));
         kept
     }
 
-    pub(super) fn add(&mut self, point: Stored) {
-        let replace = |slot: &mut Option<Stored>, better: &dyn Fn(&Stored) -> bool| {
+    pub(super) fn add(&mut self, point: P) {
+        let replace = |slot: &mut Option<P>, better: &dyn Fn(&P) -> bool| {
             if slot.as_ref().is_none_or(better) {
                 *slot = Some(point);
             }
         };
-        replace(&mut self.last, &|last| point.step >= last.step);
-        if point.value.is_nan() {
-            replace(&mut self.nan, &|nan| point.step < nan.step);
+        let (value, rank) = (point.value(), point.rank());
+        replace(&mut self.last, &|last| rank >= last.rank());
+        if value.is_nan() {
+            replace(&mut self.nan, &|nan| rank < nan.rank());
             return;
         }
-        let earlier = |other: &Stored| point.value == other.value && point.step < other.step;
-        replace(&mut self.least, &|least| point.value < least.value || earlier(least));
-        replace(&mut self.greatest, &|greatest| point.value > greatest.value || earlier(greatest));
+        let earlier = |other: &P| value == other.value() && rank < other.rank();
+        replace(&mut self.least, &|least| value < least.value() || earlier(least));
+        replace(&mut self.greatest, &|greatest| value > greatest.value() || earlier(greatest));
     }
 
-    /// The points themselves, in order of step, none twice.
-    pub(super) fn points(&self) -> Vec<Stored> {
-        let mut points: Vec<Stored> = [self.least, self.greatest, self.nan, self.last].into_iter().flatten().collect();
-        points.sort_by_key(|point| point.step);
-        points.dedup_by_key(|point| point.step);
+    /// The points themselves, in order, none twice.
+    pub(super) fn points(&self) -> Vec<P> {
+        let mut points: Vec<P> = [self.least, self.greatest, self.nan, self.last].into_iter().flatten().collect();
+        points.sort_by_key(P::rank);
+        points.dedup_by_key(|point| point.rank());
         points
     }
+
+    pub(super) fn last(&self) -> Option<P> {
+        self.last
+    }
+    pub(super) fn least(&self) -> Option<P> {
+        self.least
+    }
+    pub(super) fn greatest(&self) -> Option<P> {
+        self.greatest
+    }
 }
 
-/// Equal parts of a range of steps.
-pub(super) struct Buckets {
-    step_min: u64,
+/// Equal parts of a range of an axis.
+pub(super) struct Buckets<P> {
+    from: u64,
     width: u128,
-    buckets: Vec<Kept>,
+    buckets: Vec<Bucket<P>>,
 }
 
-impl Buckets {
+#[derive(Clone)]
+pub(super) struct Bucket<P> {
+    pub(super) kept: Kept<P>,
+    /// The least and the greatest place on the axis of what was put in.
+    pub(super) span: (u64, u64),
+}
+
+impl<P: Ranked> Buckets<P> {
     /// As many as give at most `points_max` points, which must be at least [`KEPT_MAX`].
-    pub(super) fn over(step_min: u64, step_max: u64, points_max: usize) -> Self {
+    pub(super) fn over(from: u64, to: u64, points_max: usize) -> Self {
         let count = (points_max / KEPT_MAX).max(1);
-        let span = u128::from(step_max.saturating_sub(step_min)) + 1;
-        Self { step_min, width: span.div_ceil(count as u128), buckets: vec![Kept::default(); count] }
+        let width = (u128::from(to.saturating_sub(from)) + 1).div_ceil(count as u128);
+        Self { from, width, buckets: vec![Bucket { kept: Kept::default(), span: (u64::MAX, 0) }; count] }
     }
-    pub(super) fn number(&self, step: u64) -> usize {
-        (u128::from(step.saturating_sub(self.step_min)) / self.width) as usize
+    fn number(&self, x: u64) -> usize {
+        ((u128::from(x.saturating_sub(self.from)) / self.width) as usize).min(self.buckets.len() - 1)
     }
-    pub(super) fn add(&mut self, point: Stored) {
-        let number = self.number(point.step);
-        self.buckets[number].add(point);
+    pub(super) fn add(&mut self, x: u64, point: P) {
+        let number = self.number(x);
+        let bucket = &mut self.buckets[number];
+        bucket.kept.add(point);
+        bucket.span = (bucket.span.0.min(x), bucket.span.1.max(x));
     }
-    pub(super) fn points(&self) -> Vec<Stored> {
-        self.buckets.iter().flat_map(Kept::points).collect()
+    /// Puts in the extremes of everything that lies between two places: where these are in one bucket, or so close that
+    /// it is the bucket's edge that gives way. Says whether it did.
+    pub(super) fn add_whole(&mut self, from: u64, to: u64, kept: impl Iterator<Item = P>) -> bool {
+        let number = self.number(from);
+        let fits = self.number(to) == number || 2 * u128::from(to - from) <= self.width;
+        if fits {
+            let bucket = &mut self.buckets[number];
+            kept.for_each(|point| bucket.kept.add(point));
+            bucket.span = (bucket.span.0.min(from), bucket.span.1.max(to));
+        }
+        fits
+    }
+    pub(super) fn filled(&self) -> impl Iterator<Item = &Bucket<P>> {
+        self.buckets.iter().filter(|bucket| bucket.kept.last.is_some())
     }
 }
 
-/// The points that count, one a step, in order of step: a later attempt's before an earlier one's, a later arrival's
-/// before an earlier one's. `points` come in order of arrival.
-pub(super) fn effective(takeovers: &[Takeover], mut points: Vec<Stored>) -> Vec<Stored> {
-    points.retain(|point| !is_hidden(takeovers, point.attempt, point.step));
-    points.sort_by_key(|point| (point.step, point.attempt));
-    let mut kept: Vec<Stored> = Vec::with_capacity(points.len());
-    for point in points {
-        match kept.last_mut() {
-            Some(last) if last.step == point.step => *last = point,
-            _ => kept.push(point),
-        }
+/// Leaves the points that count, one a step, in order of step: a later attempt's before an earlier one's, a later
+/// arrival's before an earlier one's. `points` come in order of arrival.
+pub(super) fn effective(takeovers: &[Takeover], points: &mut Vec<Stored>) {
+    if !takeovers.is_empty() {
+        points.retain(|point| !is_hidden(takeovers, point.attempt, point.step));
     }
-    kept
+    if points.windows(2).all(|pair| pair[0].step < pair[1].step) {
+        return;
+    }
+    points.sort_by_key(|point| (point.step, point.attempt));
+    // Of those of one step the last stays.
+    points.reverse();
+    points.dedup_by_key(|point| point.step);
+    points.reverse();
 }

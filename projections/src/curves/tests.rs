@@ -1,20 +1,39 @@
-//! Curves against a plain sorted map.
+//! Curves against a plain vector of points.
 
-use super::rows::{CHUNKS_MAX, TAIL_POINTS};
-use super::{Curves, PROJECTION, Point};
-use crate::testing::{Random, live, resumed, run_id, step, training_started};
-use cairn_schemas::Event;
+mod lines;
+mod zoom;
+
+use super::{Axis, CurveAnswer, CurveQuery, Curves, PROJECTION, Point, Smoothing};
+use crate::projection::{Filled, Live};
+use crate::store::Memory;
+use crate::testing::{List, Random, resumed, run_id, step, training_started};
+use cairn_schemas::events::training::{RunCancelled, RunFailed};
+use cairn_schemas::{Event, Position, Recorded};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
-const BLOCK_POINTS: u64 = TAIL_POINTS as u64 * CHUNKS_MAX as u64;
-
-fn curves(events: Vec<Event>) -> Curves {
-    Curves::over(live(&PROJECTION, events))
+/// A projection of events that came in batches of up to so many.
+fn in_batches(events: Vec<Event>, batch_max: u64, seed: u64) -> Arc<Live> {
+    let live = Live::new(&PROJECTION, Filled::over(Box::new(Memory::default())).unwrap());
+    let (all, mut random) = (List::of(events).all(), Random::new(seed));
+    let mut rest: &[Recorded] = &all;
+    while !rest.is_empty() {
+        let (batch, left) = rest.split_at((1 + random.below(batch_max) as usize).min(rest.len()));
+        live.apply(batch).unwrap();
+        rest = left;
+    }
+    Arc::new(live)
 }
 
-/// Equal where NaN equals itself.
-fn bits(points: &[Point]) -> Vec<(u64, i64, u64, u64, u32)> {
-    points.iter().map(|p| (p.step, p.time.as_micros(), p.tokens, p.value.to_bits(), p.attempt)).collect()
+fn curves(events: Vec<Event>) -> Curves {
+    Curves::over(in_batches(events, 1_000_000, 1))
+}
+
+/// What the points of a curve are, where NaN equals itself.
+fn bits(points: &[Point]) -> Vec<(u64, i64, u64, u64, u32, u64)> {
+    let of = |p: &Point| (p.step, p.time.as_micros(), p.tokens, p.value.to_bits(), p.attempt, p.position.get());
+    points.iter().map(of).collect()
 }
 
 fn values(points: &[Point]) -> Vec<(u64, f64, u32)> {
@@ -26,106 +45,267 @@ fn value(random: &mut Random) -> f64 {
         0 => f64::NAN,
         1 => f64::INFINITY,
         2 => f64::NEG_INFINITY,
+        3 => f64::from_bits(0x7ff0_0000_0000_0001 | random.below(1 << 50)),
+        4..20 => f64::from(random.below(1_000_000) as f32 / 1_024.0),
         _ => random.below(1_000_000) as f64 / 1_000.0,
     }
 }
 
-/// A run with late, repeated and out-of-order points, and attempts that take over; and what a map makes of it.
-fn run(seed: u64, steps: u64) -> (Vec<Event>, BTreeMap<u64, (f64, u32)>) {
-    let mut random = Random::new(seed);
-    let (mut events, mut takeovers) = (vec![training_started(1, 1)], vec![(1, 0)]);
-    let mut all: Vec<(u32, u64, f64)> = Vec::new();
-    let (mut attempt, mut at) = (1, 0);
-    for _ in 0..steps {
-        at += 1 + random.below(3);
-        let given = if random.below(20) == 0 { at.saturating_sub(random.below(100)).max(1) } else { at };
-        let by = if attempt > 1 && random.below(50) == 0 { attempt - 1 } else { attempt };
-        let value = value(&mut random);
-        all.push((by, given, value));
-        events.push(step(1, by, given, &[("loss", value), ("other", 1.0)]));
-        if random.below(700) == 0 {
-            attempt += 1;
-            at = random.below(at + 1);
-            takeovers.push((attempt, at));
-            events.push(resumed(1, attempt, at));
-        }
+/// A point as it was logged.
+#[derive(Clone, Copy, Debug)]
+struct Logged {
+    run: u64,
+    metric: &'static str,
+    step: u64,
+    attempt: u32,
+    value: f64,
+    position: u64,
+}
+
+/// What was logged, and which attempts took over, in order of arrival.
+#[derive(Default)]
+struct Model {
+    points: Vec<Logged>,
+    takeovers: Vec<(u64, u32, u64, u64)>,
+    events: Vec<Event>,
+}
+
+impl Model {
+    fn event(&mut self, event: impl Into<Event>) -> u64 {
+        self.events.push(event.into());
+        self.events.len() as u64
     }
-    let mut model: BTreeMap<u64, (f64, u32)> = BTreeMap::new();
-    for (by, step, value) in all {
-        let is_hidden = takeovers.iter().any(|(later, from)| *later > by && *from < step);
-        if !is_hidden && model.get(&step).is_none_or(|(_, known)| *known <= by) {
-            model.insert(step, (value, by));
-        }
+
+    fn log(&mut self, run: u64, attempt: u32, at: u64, metrics: &[(&'static str, f64)]) {
+        let position = self.event(step(run, attempt, at, metrics));
+        let point = |(metric, value): &(&'static str, f64)| Logged {
+            run,
+            metric,
+            step: at,
+            attempt,
+            value: *value,
+            position,
+        };
+        self.points.extend(metrics.iter().map(point));
     }
-    (events, model)
+
+    /// The points that count, by step.
+    fn counting(&self, run: u64, metric: &str, as_of: u64) -> BTreeMap<u64, Logged> {
+        let mut kept: BTreeMap<u64, Logged> = BTreeMap::new();
+        for point in self.points.iter().filter(|p| p.run == run && p.metric == metric && p.position <= as_of) {
+            let hides = |(of, attempt, from, position): &(u64, u32, u64, u64)| {
+                *of == run && *position <= as_of && *attempt > point.attempt && *from < point.step
+            };
+            if !self.takeovers.iter().any(hides)
+                && kept.get(&point.step).is_none_or(|known| known.attempt <= point.attempt)
+            {
+                kept.insert(point.step, *point);
+            }
+        }
+        kept
+    }
+
+    fn expected(&self, run: u64, metric: &str, as_of: u64) -> Vec<(u64, i64, u64, u64, u32, u64)> {
+        let of = |p: &Logged| {
+            let time = crate::testing::recorded_at(p.step).as_micros();
+            (p.step, time, p.step * 2_048, p.value.to_bits(), p.attempt, p.position)
+        };
+        self.counting(run, metric, as_of).values().map(of).collect()
+    }
+
+    /// Three runs whose events come in turns: a dense one, a sparse one, and one that logs each metric by itself; with
+    /// late, repeated and out-of-order points, attempts that take over, and ends that were not the end.
+    fn random(seed: u64, length: usize) -> Self {
+        let mut random = Random::new(seed);
+        let mut model = Model::default();
+        let (mut attempts, mut ats) = ([1u32; 4], [0u64; 4]);
+        while model.events.len() < length {
+            let run = [1, 1, 1, 1, 1, 1, 2, 3][random.below(8) as usize];
+            let (attempt, at) = (&mut attempts[run as usize], &mut ats[run as usize]);
+            *at += [1, 1 + random.below(3), 1_000, 1][run as usize];
+            let late = if random.below(20) == 0 { at.saturating_sub(random.below(100)).max(1) } else { *at };
+            let given = if random.below(400) == 0 { 1 + random.below(*at) } else { late };
+            let by = if *attempt > 1 && random.below(50) == 0 { *attempt - 1 } else { *attempt };
+            let mut metrics = vec![("loss", value(&mut random)), ("grad_norm", 1.0)];
+            if random.below(100) == 0 {
+                metrics.push(("eval/acc", value(&mut random)));
+            }
+            if random.below(200) == 0 {
+                metrics.push(("loss", value(&mut random)));
+            }
+            if run == 3 {
+                metrics = vec![metrics[random.below(metrics.len() as u64) as usize]];
+            }
+            let (by, given) = (by, given);
+            let (attempt_now, at_now) = (*attempt, *at);
+            model.log(run, by, given, &metrics);
+            match random.below(1_400) {
+                0 | 1 => {
+                    let from = random.below(at_now + 1);
+                    let position = model.event(resumed(run, attempt_now + 1, from));
+                    model.takeovers.push((run, attempt_now + 1, from, position));
+                    (attempts[run as usize], ats[run as usize]) = (attempt_now + 1, from);
+                }
+                2 => {
+                    let (run, error) = (run_id(run), "it fell over".to_owned());
+                    model.event(RunFailed { run, attempt: attempt_now, step: at_now, error });
+                }
+                3 => {
+                    let (run, reason) = (run_id(run), "enough".to_owned());
+                    model.event(RunCancelled { run, attempt: attempt_now, step: at_now, reason });
+                }
+                _ => {}
+            }
+        }
+        model
+    }
+}
+
+const METRICS: [&str; 3] = ["loss", "grad_norm", "eval/acc"];
+
+fn series_as_of(curves: &Curves, run: u64, metric: &str, as_of: Option<u64>) -> Vec<Point> {
+    let known = curves.runs_metrics(&run_id(run)).unwrap();
+    if !known.iter().any(|name| name == metric) {
+        return Vec::new();
+    }
+    let as_of = as_of.and_then(Position::new);
+    let query = CurveQuery { as_of, ..CurveQuery::of(&run_id(run), metric) };
+    curves.query(&query).unwrap().remove(0).points
 }
 
 #[test]
-fn a_series_is_what_a_sorted_map_says() {
-    for (seed, steps) in [(1, 40), (2, 900), (3, 3 * BLOCK_POINTS + 77), (4, 2 * BLOCK_POINTS)] {
-        let (events, model) = run(seed, steps);
-        let curves = curves(events);
-        let series = curves.series(&run_id(1), "loss").unwrap();
-        let expected: Vec<_> =
-            model.iter().map(|(step, (value, attempt))| (*step, value.to_bits(), *attempt)).collect();
-        let found: Vec<_> = series.iter().map(|p| (p.step, p.value.to_bits(), p.attempt)).collect();
-        assert_eq!(found, expected, "seed {seed}");
-        assert!(series.iter().all(|p| p.tokens == p.step * 2_048));
-        assert_eq!(bits(&series[series.len() - 1..]), bits(&[curves.last(&run_id(1), "loss").unwrap().unwrap()]));
-        assert_eq!(curves.all_attempts(&run_id(1), "loss").unwrap().len() as u64, steps, "seed {seed}: none is lost");
-        assert_eq!(curves.runs_metrics(&run_id(1)).unwrap(), ["loss", "other"]);
-        assert!(curves.series(&run_id(2), "loss").unwrap().is_empty());
-    }
-}
-
-#[test]
-fn no_spike_is_lost_by_downsampling() {
-    for (seed, steps) in [(11, 300), (12, 6 * BLOCK_POINTS), (13, 5 * BLOCK_POINTS + 500)] {
-        let (events, _) = run(seed, steps);
-        let curves = curves(events);
-        let all = curves.series(&run_id(1), "loss").unwrap();
-        let middle = all[all.len() / 2].step;
-        for (from, to, points_max) in [(0, u64::MAX, 4), (0, u64::MAX, 60), (middle, u64::MAX, 40), (7, middle, 500)] {
-            let part: Vec<Point> = all.iter().filter(|p| (from..=to).contains(&p.step)).copied().collect();
-            let few = curves.zoom(&run_id(1), "loss", from..=to, points_max).unwrap();
-            let what = format!("seed {seed}, {from} to {to} in {points_max}");
-            assert!(few.len() <= points_max, "{what}: {} points", few.len());
-            let finite = |points: &[Point]| points.iter().map(|p| p.value).filter(|v| !v.is_nan()).collect::<Vec<_>>();
-            let least = |points: &[Point]| finite(points).into_iter().reduce(f64::min);
-            let greatest = |points: &[Point]| finite(points).into_iter().reduce(f64::max);
-            let nan = |points: &[Point]| points.iter().any(|p| p.value.is_nan());
-            assert_eq!(least(&few), least(&part), "{what}");
-            assert_eq!(greatest(&few), greatest(&part), "{what}");
-            assert_eq!(nan(&few), nan(&part), "{what}");
-            assert_eq!(bits(&few[few.len() - 1..]), bits(&part[part.len() - 1..]), "{what}");
-            assert!(few.windows(2).all(|pair| pair[0].step < pair[1].step), "{what}");
-            let known: BTreeMap<u64, Point> = part.iter().map(|p| (p.step, *p)).collect();
-            assert!(few.iter().all(|p| bits(&[*p]) == bits(&[known[&p.step]])), "{what}: only points of the series");
+fn a_series_is_what_a_plain_vector_says() {
+    for (seed, length, batch_max) in
+        [(1, 40, 1), (2, 900, 5), (3, 3_000, 1), (4, 14_000, 40), (5, 30_000, 9_000), (6, 30_000, 700)]
+    {
+        println!("seed {seed}");
+        let model = Model::random(seed, length);
+        let live = in_batches(model.events.clone(), batch_max, seed);
+        let curves = Curves::over(live.clone());
+        let mut random = Random::new(seed);
+        for run in 1..=3 {
+            for metric in METRICS {
+                let what = format!("seed {seed}, run {run}, {metric}");
+                let found = series_as_of(&curves, run, metric, None);
+                assert_eq!(bits(&found), model.expected(run, metric, u64::MAX), "{what}");
+                assert!(found.iter().all(|point| point.x == point.step as f64));
+                for _ in 0..3 {
+                    let as_of = 1 + random.below(length as u64);
+                    let found = series_as_of(&curves, run, metric, Some(as_of));
+                    assert_eq!(bits(&found), model.expected(run, metric, as_of), "{what} as of {as_of}");
+                }
+            }
         }
-        assert_eq!(bits(&curves.downsample(&run_id(1), "loss", all.len().max(steps as usize)).unwrap()), bits(&all));
     }
 }
 
 #[test]
-fn summaries_give_what_the_points_give() {
-    // One clean attempt: whole blocks fall into one bucket and are answered from their summaries.
-    let spikes = [5, 3_000, 9_999];
-    let value = |at: u64| if spikes.contains(&at) { 1e9 } else { (at % 17) as f64 };
-    let events: Vec<Event> = (1..=10 * BLOCK_POINTS).map(|at| step(1, 1, at, &[("loss", value(at))])).collect();
-    let live = live(&PROJECTION, events);
-    let curves = Curves::over(live.clone());
-    let few = curves.downsample(&run_id(1), "loss", 8).unwrap();
-    assert!(few.len() <= 8);
-    assert_eq!(few.iter().filter(|p| p.value == 1e9).count(), 2, "one in each half");
-    // The same answer where the blocks are gone and only summaries are left: they were not read.
-    live.read(|store| {
-        let keys = (0..10).map(|number| super::rows::block(&run_id(1).to_string(), "loss", number));
-        // Blocks 4 and 9 touch two buckets or none.
-        let gone = keys.enumerate().filter(|(n, _)| n % 5 != 4).map(|(_, key)| (key, None));
-        store.commit(&crate::store::Changes::of(gone))
-    })
-    .unwrap();
-    assert_eq!(bits(&curves.downsample(&run_id(1), "loss", 8).unwrap()), bits(&few));
+fn no_attempt_is_lost() {
+    let model = Model::random(21, 12_000);
+    let curves = Curves::over(in_batches(model.events.clone(), 300, 21));
+    for run in 1..=3 {
+        let query = CurveQuery { attempts: true, ..CurveQuery::of(&run_id(run), "loss") };
+        let found = curves.query(&query).unwrap().remove(0);
+        let mut expected: Vec<&Logged> =
+            model.points.iter().filter(|p| p.run == run && p.metric == "loss").collect();
+        expected.sort_by_key(|p| (p.step, p.attempt));
+        let expected: Vec<_> = expected.iter().map(|p| (p.step, p.attempt, p.value.to_bits(), p.position)).collect();
+        let all: Vec<_> =
+            found.points.iter().map(|p| (p.step, p.attempt, p.value.to_bits(), p.position.get())).collect();
+        assert_eq!(all, expected);
+        assert_eq!(found.total_points as usize, expected.len());
+        let few = curves.query(&CurveQuery { points_max: Some(40), ..query }).unwrap().remove(0);
+        assert!(few.points.len() <= 40 && !few.points.is_empty());
+    }
+}
+
+#[test]
+fn batches_change_the_layout_and_not_the_content() {
+    let model = Model::random(31, 20_000);
+    let digest = |batch_max, seed| {
+        let live = in_batches(model.events.clone(), batch_max, seed);
+        live.with(|filled| (filled.digest(&PROJECTION).unwrap(), filled.len()))
+    };
+    let ((one, few_rows), (other, rows)) = (digest(1_000_000, 1), digest(7, 2));
+    assert_eq!(one, other);
+    assert_ne!(few_rows, rows, "the layout is another");
+    let mut changed = Model::random(31, 20_000);
+    let Some(Event::StepLogged(last)) = changed.events.iter_mut().rev().find(|e| matches!(e, Event::StepLogged(_)))
+    else {
+        panic!("there are steps");
+    };
+    last.metrics[0].value = cairn_schemas::Real(f64::from_bits(last.metrics[0].value.0.to_bits() ^ 1));
+    let live = in_batches(changed.events, 7, 2);
+    assert_ne!(live.with(|filled| filled.digest(&PROJECTION).unwrap()), one);
+}
+
+#[test]
+fn points_are_written_a_bounded_number_of_times() {
+    // One event a batch: the rows that are left are few, and none holds everything.
+    let events: Vec<Event> = (1..=9_000).map(|at| step(1, 1, at, &[("loss", 0.5), ("lr", at as f64)])).collect();
+    let live = in_batches(events, 1, 1);
+    let rows = live.with(Filled::len);
+    assert!(rows < 40, "{rows} rows");
+}
+
+#[test]
+fn summaries_of_metrics_are_what_their_points_say() {
+    let model = Model::random(41, 24_000);
+    let curves = Curves::over(in_batches(model.events.clone(), 3_000, 41));
+    for (run, as_of) in [(1, u64::MAX), (2, u64::MAX), (3, u64::MAX), (1, 11_111)] {
+        let found = curves.metrics(&run_id(run), Position::new(as_of)).unwrap();
+        for summary in &found {
+            let all = model.counting(run, &summary.name, as_of);
+            let reals = || all.values().map(|p| p.value).filter(|value| !value.is_nan());
+            assert_eq!(summary.points, all.len() as u64);
+            assert_eq!(Some(&summary.first_step), all.keys().next());
+            let last = all.values().last().unwrap();
+            assert_eq!((summary.last.step, summary.last.value.to_bits()), (last.step, last.value.to_bits()));
+            assert_eq!(summary.min, reals().reduce(f64::min));
+            assert_eq!(summary.max, reals().reduce(f64::max));
+        }
+        let mut names: Vec<&str> = METRICS.into_iter().filter(|m| !model.counting(run, m, as_of).is_empty()).collect();
+        names.sort_unstable();
+        assert_eq!(found.iter().map(|summary| summary.name.as_str()).collect::<Vec<_>>(), names);
+        let latest = curves.latest(&run_id(run), Position::new(as_of)).unwrap();
+        assert_eq!(latest.len(), names.len());
+    }
+}
+
+#[test]
+fn bulk_blocks_are_the_series() {
+    let model = Model::random(51, 20_000);
+    let curves = Curves::over(in_batches(model.events.clone(), 2_000, 51));
+    for as_of in [None, Position::new(9_999)] {
+        let (mut found, mut blocks) = (BTreeMap::<(String, String), Vec<_>>::new(), 0);
+        let runs: Vec<_> = (1..=3).map(run_id).collect();
+        let covered = curves
+            .for_each_block::<crate::Error>(&runs, &["*".into()], as_of, |block| {
+                blocks += 1;
+                let rows = found.entry((block.run.to_string(), block.metric.to_owned())).or_default();
+                for n in 0..block.steps.len() {
+                    rows.push((
+                        block.steps[n],
+                        block.times_micros[n],
+                        block.tokens[n],
+                        block.values[n].to_bits(),
+                        block.attempts[n],
+                        block.positions[n],
+                    ));
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+        assert_eq!(covered.unwrap().get(), as_of.map_or(model.events.len() as u64, Position::get));
+        assert!(blocks >= 9);
+        for run in 1..=3 {
+            for metric in METRICS {
+                let rows = found.remove(&(run_id(run).to_string(), metric.to_owned())).unwrap_or_default();
+                assert_eq!(rows, model.expected(run, metric, covered.unwrap().get()));
+            }
+        }
+        assert!(found.is_empty());
+    }
 }
 
 #[test]
@@ -140,8 +320,9 @@ fn a_later_attempt_replaces_what_came_after_its_checkpoint() {
     let curves = curves(events);
     let series = curves.series(&run_id(1), "loss").unwrap();
     assert_eq!(values(&series), [(1, 1.0, 1), (2, 1.25, 1), (3, 1.0, 1), (4, 2.0, 2), (5, 2.0, 2)]);
-    assert_eq!(curves.all_attempts(&run_id(1), "loss").unwrap().len(), 10);
     assert_eq!(curves.takeovers(&run_id(1)).unwrap().len(), 1);
+    let before = series_as_of(&curves, 1, "loss", Some(6));
+    assert_eq!(values(&before), (1..=6).map(|at| (at, 1.0, 1)).collect::<Vec<_>>(), "before it was resumed");
 }
 
 #[test]
@@ -151,4 +332,33 @@ fn an_attempt_without_a_checkpoint_begins_anew() {
     events.push(step(1, 2, 1, &[("loss", 2.0)]));
     let curves = curves(events);
     assert_eq!(values(&curves.series(&run_id(1), "loss").unwrap()), [(1, 2.0, 2)]);
+}
+
+#[test]
+fn senseless_questions_say_what_would_make_sense() {
+    let curves = curves((1..=9).map(|at| step(1, 1, at, &[("train/loss", 1.0), ("eval/loss", 2.0)])).collect());
+    let ask = |change: &dyn Fn(&mut CurveQuery)| {
+        let mut query = CurveQuery::of(&run_id(1), "train/loss");
+        change(&mut query);
+        curves.query(&query).map_err(|error| error.to_string())
+    };
+    let refused = |change: &dyn Fn(&mut CurveQuery), words: &[&str]| {
+        let error = ask(change).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    refused(&|q| q.metrics = vec!["train/los".into()], &["`train/los`", "they have `train/loss`"]);
+    refused(&|q| q.metrics = vec!["valid/*".into()], &["`valid/*`", "`eval/loss`"]);
+    refused(&|q| (q.from, q.to) = (Some(5.0), Some(2.0)), &["from 5 to 2", "lower end first"]);
+    refused(&|q| q.to = Some(f64::NAN), &["NaN"]);
+    refused(&|q| q.smoothing = Some(Smoothing::Ema(1.0)), &["weight of 1", "less than 1"]);
+    refused(&|q| (q.attempts, q.resample) = (true, Some(4)), &["all attempts"]);
+    let points = |change: &dyn Fn(&mut CurveQuery)| -> Vec<usize> {
+        ask(change).unwrap().iter().map(|answer: &CurveAnswer| answer.points.len()).collect()
+    };
+    assert_eq!(points(&|q| q.metrics = vec!["*/loss".into(), "train/loss".into()]), [9, 9]);
+    assert_eq!(points(&|q| (q.from, q.to) = (Some(2.5), Some(4.0))), [2]);
+    assert_eq!(points(&|q| q.to = Some(-1.0)), [0]);
+    assert_eq!(points(&|q| q.runs.push(run_id(9))), [9, 0], "nothing is known of that run");
+    assert_eq!(points(&|q| q.runs = vec![run_id(9)]), [0]);
+    assert_eq!(points(&|q| (q.axis, q.from) = (Axis::Tokens, Some(2_048.0 * 8.0))), [2]);
 }

@@ -4,12 +4,12 @@
 use crate::problem::Problem;
 use crate::state::App;
 use async_graphql::{Context, MergedObject, Object, Result};
-use cairn_schemas::{self as schemas, RunId};
+use cairn_schemas as schemas;
 
 use super::as_of::{self, AsOf};
 use super::catalog::CatalogQuery;
 use super::connection::{Connection, page_cost};
-use super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
+use super::curves::CurvesQuery;
 use super::evaluations::Evaluations;
 use super::events::{Event, PageQuery, page};
 use super::lineage::LineageQuery;
@@ -26,15 +26,15 @@ const PIPELINES_MAX: i32 = 256;
 /// the answer covers that position, so that a writer reads its own writes; the header cairn-at-least does so for a
 /// whole request. `asOf` asks for the past, by recorded time: such an answer never changes.
 #[derive(MergedObject)]
-pub(crate) struct Query(Base, CatalogQuery, Evaluations, LineageQuery);
+pub(crate) struct Query(Base, CatalogQuery, CurvesQuery, Evaluations, LineageQuery);
 
 impl Query {
     pub(crate) fn new() -> Self {
-        Self(Base, CatalogQuery, Evaluations, LineageQuery)
+        Self(Base, CatalogQuery, CurvesQuery, Evaluations, LineageQuery)
     }
 }
 
-/// The log, curves and pipelines.
+/// The log and pipelines.
 struct Base;
 
 #[Object]
@@ -89,24 +89,6 @@ impl Base {
         let filter = Filter::new(&types.unwrap_or_default(), stream, project)?;
         let query = PageQuery { first, after, last, before, filter };
         Ok(ctx.data::<App>()?.read(move |ctx| page(ctx, &query)).await?)
-    }
-
-    /// Curves of runs, each in at most so many points, in which no spike is lost.
-    #[graphql(
-        complexity = "runs.len() * metrics.len() * (10 + points.unwrap_or(POINTS_DEFAULT).clamp(1, 20_000) as usize / 10) + child_complexity"
-    )]
-    async fn curves(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Ids or refs of runs.")] runs: Vec<String>,
-        #[graphql(desc = "The metrics, such as loss.")] metrics: Vec<String>,
-        #[graphql(desc = "The axis.", default)] x: Axis,
-        #[graphql(desc = "Points of one curve at most; 500 where absent.")] points: Option<i32>,
-        #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
-    ) -> Result<Vec<Curve>> {
-        wait(ctx, at_least).await?;
-        let runs = runs.iter().map(|run| run.parse()).collect::<Result<Vec<RunId>, schemas::Error>>();
-        curves(ctx, runs.map_err(|e| Problem::malformed(e.to_string()))?, metrics, x, points).await
     }
 
     /// A pipeline that was sent to this server; null where it is not among the recent ones.

@@ -7,8 +7,8 @@ use cairn_projections::lineage::Direction;
 use cairn_schemas::RunId;
 use serde_json::Value;
 
-use super::super::as_of::AsOf;
-use super::super::curves::{Axis, Curve, POINTS_DEFAULT, curves};
+use super::super::as_of::{AsOf, resolve};
+use super::super::curves::{Ask, Axis, Curve, RunMetric, SmoothingInput, cost, curves, metrics};
 use super::super::lineage::RunProvenance;
 use super::super::loaders::load;
 use super::super::results::{Gate, Standing, gates, standings};
@@ -174,16 +174,32 @@ impl RunFields {
         let (app, run) = (ctx.data::<App>()?, self.id()?);
         Ok(app.read(move |ctx| Ok(ctx.projections().curves().runs_metrics(&run)?)).await?)
     }
+    /// What it has of each metric, by name.
+    #[graphql(complexity = "20 + child_complexity")]
+    async fn metric_summaries(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+    ) -> Result<Vec<RunMetric>> {
+        let as_of = resolve(ctx.data::<App>()?, as_of).await?;
+        metrics(ctx, self.id()?, as_of).await
+    }
     /// Its curves, in at most so many points each, in which no spike is lost.
-    #[graphql(complexity = "10 + points.unwrap_or(POINTS_DEFAULT).clamp(1, 20_000) as usize / 10 + child_complexity")]
+    #[graphql(complexity = "cost(1, &metrics, points) + child_complexity")]
     async fn curves(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The metrics, such as loss.")] metrics: Vec<String>,
+        #[graphql(desc = "The metrics, such as loss; * stands for any text.")] metrics: Vec<String>,
         #[graphql(desc = "The axis.", default)] x: Axis,
-        #[graphql(desc = "Points of one curve at most; 500 where absent.")] points: Option<i32>,
+        #[graphql(desc = "Points of one curve, from 4 to 20,000; 500 where absent.")] points: Option<i32>,
+        #[graphql(desc = "Smoothing, before any points are left out.")] smoothing: Option<SmoothingInput>,
+        #[graphql(desc = "Together with the runs that it went on from.", default)] ancestors: bool,
+        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
     ) -> Result<Vec<Curve>> {
-        curves(ctx, vec![self.id()?], metrics, x, points).await
+        let runs = vec![self.id()?];
+        let as_of = resolve(ctx.data::<App>()?, as_of).await?;
+        let ask = Ask { runs, metrics, axis: x, from: None, to: None, points, smoothing, ancestors, as_of };
+        curves(ctx, ask, None).await
     }
     /// Results measured on it.
     async fn results(
