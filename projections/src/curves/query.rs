@@ -104,7 +104,7 @@ impl Curves {
         query.smoothing.map_or(Ok(()), Smoothing::check)?;
         if query.attempts && query.resample.is_some() {
             let why = "points of all attempts cannot be resampled: ask for one of the two";
-            return Err(Error::question("curves", why.into()));
+            return Err(Error::question("curves", why));
         }
         self.0.read(|store| {
             let lines: Vec<Logical<'_>> =

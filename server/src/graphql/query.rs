@@ -1,10 +1,8 @@
 //! What can be asked.
 #![allow(clippy::too_many_arguments, reason = "the arguments of a field are those of its function")]
 
-use crate::problem::Problem;
 use crate::state::App;
 use async_graphql::{Context, MergedObject, Object, Result};
-use cairn_schemas as schemas;
 
 use super::as_of::{self, AsOf};
 use super::catalog::CatalogQuery;
