@@ -129,7 +129,6 @@ fn of_ledger(error: &cairn_ledger::Error) -> u8 {
         | E::NotABundle { .. }
         | E::Backup { .. }
         | E::RestoredReadOnly { .. }
-        | E::AsOf { .. }
         | E::Schemas(_) => WRONG_INPUT,
         _ => FAILED,
     }

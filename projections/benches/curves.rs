@@ -115,7 +115,8 @@ fn ladder(engine: Engine) {
         println!("no files of the ladder in {LADDER}");
         return;
     };
-    let mut files: Vec<_> = files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "csv")).collect();
+    let mut files: Vec<_> =
+        files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "csv")).collect();
     files.sort();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let store = CurvesAlone::open(engine, dir.path()).expect("a store");
@@ -203,7 +204,11 @@ fn long(engine: Engine, steps: u64) {
         format!("{:.0} ev/s", steps as f64 / spent),
         "",
     );
-    told(&format!("  their rows ({rows}); on disk {:.1} MiB", size_of(dir.path()) as f64 / 1_048_576.0), format!("{per_point:.2} B/point"), "");
+    told(
+        &format!("  their rows ({rows}); on disk {:.1} MiB", size_of(dir.path()) as f64 / 1_048_576.0),
+        format!("{per_point:.2} B/point"),
+        "",
+    );
     drop(store);
 
     let reopened = CurvesAlone::open(engine, dir.path()).expect("a store");
@@ -275,7 +280,13 @@ fn wide(engine: Engine, runs: u64) {
     drop(store);
 
     let reopened = CurvesAlone::open(engine, dir.path()).expect("a store");
-    chart(&reopened.curves(), "one metric of 100 runs", (1..=runs.min(100)).map(run_id).collect(), vec![names[777].clone()], 100.min(runs));
+    chart(
+        &reopened.curves(),
+        "one metric of 100 runs",
+        (1..=runs.min(100)).map(run_id).collect(),
+        vec![names[777].clone()],
+        100.min(runs),
+    );
     drop(reopened);
     let reopened = CurvesAlone::open(engine, dir.path()).expect("a store");
     let curves = reopened.curves();

@@ -14,9 +14,9 @@ mod query;
 mod registry;
 mod rows;
 mod runs;
-mod value;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use annotations::Annotations;
 pub use annotations::Note;

@@ -2,9 +2,9 @@
 //! a ledger and the others.
 
 use crate::catalog::{self, Catalog};
+use crate::curves::{self, Curves};
 use crate::projection::{Filled, Live};
 use crate::store::{Changes, Order, Store};
-use crate::curves::{self, Curves};
 use crate::{Engine, Error};
 use cairn_schemas::Recorded;
 use std::ops::ControlFlow;

@@ -118,7 +118,9 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     }
     let answers = curves.query(&args.query(as_of))?;
     if let Some(why) = answers.iter().find_map(|answer| answer.unplaced.as_ref()) {
-        return Err(exit::not_found(format!("{why}, so that there is no such axis; `--axis tokens` counts the run alone")));
+        return Err(exit::not_found(format!(
+            "{why}, so that there is no such axis; `--axis tokens` counts the run alone"
+        )));
     }
     if args.csv {
         csv(&answers);

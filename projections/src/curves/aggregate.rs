@@ -72,8 +72,7 @@ impl Curves {
         let axis = questioned.axis_meant();
         query.smoothing.map_or(Ok(()), Smoothing::check)?;
         check_quantiles(&query.quantiles)?;
-        let mut answer =
-            Aggregate { axis, runs: Vec::new(), exact: true, points: Vec::new(), unplaced: Vec::new() };
+        let mut answer = Aggregate { axis, runs: Vec::new(), exact: true, points: Vec::new(), unplaced: Vec::new() };
         let Some(range) = Range::of(axis, query.from, query.to)? else { return Ok(answer) };
         self.0.read(|store| {
             let lines: Vec<Logical<'_>> =
@@ -116,7 +115,9 @@ fn check_quantiles(quantiles: &[f64]) -> Result<(), Error> {
         return Err(Error::question("curves", format!("{given} quantiles; at most {QUANTILES_MAX} in one question")));
     }
     match quantiles.iter().find(|quantile| !(0.0..=1.0).contains(*quantile)) {
-        Some(wrong) => Err(Error::question("curves", format!("a quantile of {wrong}; use 0 to 1, such as 0.5 for the median"))),
+        Some(wrong) => {
+            Err(Error::question("curves", format!("a quantile of {wrong}; use 0 to 1, such as 0.5 for the median")))
+        }
         None => Ok(()),
     }
 }

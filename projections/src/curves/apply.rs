@@ -59,7 +59,13 @@ pub(super) fn apply(recorded: &Recorded, rows: &mut Rows<'_>) -> Result<(), Erro
     }
 }
 
-fn take_over(run: RunId, attempt: u32, from_step: Option<u64>, position: u64, rows: &mut Rows<'_>) -> Result<(), Error> {
+fn take_over(
+    run: RunId,
+    attempt: u32,
+    from_step: Option<u64>,
+    position: u64,
+    rows: &mut Rows<'_>,
+) -> Result<(), Error> {
     rows.edit::<Run>(RUN_TABLE, &rows::run(&run))?.header.take_over(attempt, from_step, position);
     Ok(())
 }
@@ -247,9 +253,8 @@ fn take_fragment(run: &RunId, fragment: &Fragment, rows: &mut Rows<'_>) -> Resul
     let missing = || Error::row(panel::TABLE, format!("fragment {} of run:{run} is missing", fragment.number));
     let part = |number: u32| rows::fragment(run, fragment.number, number);
     let head: Head = rows.read(panel::TABLE, &part(0))?.ok_or_else(missing)?;
-    let panel = Panel::read(&head, &mut |segment| {
-        rows.read(panel::TABLE, &part(segment as u32 + 1))?.ok_or_else(missing)
-    })?;
+    let panel =
+        Panel::read(&head, &mut |segment| rows.read(panel::TABLE, &part(segment as u32 + 1))?.ok_or_else(missing))?;
     for number in 0..=fragment.segments {
         rows.delete(rows::fragment(run, fragment.number, number));
     }
@@ -306,7 +311,8 @@ fn entries(panel: u32, mut points: Vec<Stored>) -> Vec<Entry> {
     // An even metric has no gap that is much longer than its usual one.
     let usual = gaps[gaps.len() / 2].0.max(1);
     let is_wide = |(gap, _): &&(u64, u64)| *gap > usual.saturating_mul(points.len() as u64 / 4 + 16);
-    let mut starts: Vec<u64> = gaps.iter().rev().take(PIECES_MAX - 1).take_while(is_wide).map(|(_, step)| *step).collect();
+    let mut starts: Vec<u64> =
+        gaps.iter().rev().take(PIECES_MAX - 1).take_while(is_wide).map(|(_, step)| *step).collect();
     starts.sort_unstable();
     points.sort_by_key(|point| starts.partition_point(|start| *start <= point.step));
     let pieces = points.chunk_by(|a, b| !starts.iter().any(|start| (a.step < *start) != (b.step < *start)));

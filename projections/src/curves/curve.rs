@@ -39,12 +39,18 @@ impl Range {
     /// `None` where nothing can lie in it.
     pub(super) fn of(axis: Axis, from: Option<f64>, to: Option<f64>) -> Result<Option<Self>, Error> {
         if let Some(nan) = [from, to].into_iter().flatten().find(|end| end.is_nan()) {
-            return Err(Error::question("curves", format!("a range that ends at {nan}; use numbers, or leave the end out")));
+            return Err(Error::question(
+                "curves",
+                format!("a range that ends at {nan}; use numbers, or leave the end out"),
+            ));
         }
         if let (Some(from), Some(to)) = (from, to)
             && from > to
         {
-            return Err(Error::question("curves", format!("the range from {from} to {to} is reversed; give the lower end first")));
+            return Err(Error::question(
+                "curves",
+                format!("the range from {from} to {to} is reversed; give the lower end first"),
+            ));
         }
         let place = |end: f64| match axis {
             Axis::Time => ordered((end * 1e6) as i64),

@@ -33,7 +33,8 @@ fn one(store: &dyn Store, run: RunId, digest: &mut blake3::Hasher) -> Result<(),
     reader.each_panel(&mut |panel| {
         for (slot, column) in panel.present() {
             let metric = metrics.get_mut(slot as usize);
-            let metric = metric.ok_or_else(|| Error::row(super::panel::TABLE, "a metric that the run does not have"))?;
+            let metric =
+                metric.ok_or_else(|| Error::row(super::panel::TABLE, "a metric that the run does not have"))?;
             for (at, value) in column.values.iter().enumerate() {
                 let axis = panel.axes.at(column.presence.row(at));
                 for number in [axis.step, axis.time, axis.tokens, axis.attempt.into(), axis.position, value.to_bits()] {

@@ -305,9 +305,7 @@ impl Place<'_> {
     pub(super) fn presence(&self, rows: usize) -> Result<Presence, Error> {
         let (presence, last) = match self.rows {
             Rows::Every => (Presence::From(0), rows.checked_sub(1)),
-            Rows::From(first, count) => {
-                (Presence::From(*first), (*first as usize + *count as usize).checked_sub(1))
-            }
+            Rows::From(first, count) => (Presence::From(*first), (*first as usize + *count as usize).checked_sub(1)),
             Rows::Listed(count, bytes) => {
                 let listed = column::read_longs(bytes, *count as usize)?;
                 let last = listed.iter().max().map(|last| *last as usize);

@@ -157,7 +157,14 @@ impl Curves {
                 reader.series(slot)?.each(0..=u64::MAX, &mut sum)?;
                 let Some((first_step, last)) = sum.first_step.zip(sum.last) else { continue };
                 let last = last.shown(last.step as f64);
-                summaries.push(MetricSummary { name, points: sum.points, first_step, last, min: sum.min, max: sum.max });
+                summaries.push(MetricSummary {
+                    name,
+                    points: sum.points,
+                    first_step,
+                    last,
+                    min: sum.min,
+                    max: sum.max,
+                });
             }
             summaries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
             Ok(summaries)
@@ -194,12 +201,7 @@ impl<'a> Logical<'a> {
         let mut parts = match axis {
             Axis::LineageSteps | Axis::LineageTokens => line(store, run, query.as_of)?,
             _ if query.ancestors => line(store, run, query.as_of)?,
-            _ => vec![Part {
-                run,
-                to_step: None,
-                steps_before: Offset::Known(0),
-                tokens_before: Offset::Known(0),
-            }],
+            _ => vec![Part { run, to_step: None, steps_before: Offset::Known(0), tokens_before: Offset::Known(0) }],
         };
         if !query.ancestors {
             parts.drain(..parts.len() - 1);

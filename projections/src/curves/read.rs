@@ -255,8 +255,7 @@ impl Series<'_> {
                 _ => spans.push((entry.steps, Group { entries: vec![entry], open: Vec::new() })),
             }
         }
-        let counts =
-            |point: &&Stored| steps.contains(&point.step) && !is_hidden(takeovers, point.attempt, point.step);
+        let counts = |point: &&Stored| steps.contains(&point.step) && !is_hidden(takeovers, point.attempt, point.step);
         // What lies between two spans is a group of its own.
         let mut between: Vec<Vec<Stored>> = vec![Vec::new(); spans.len() + 1];
         for point in self.open.iter().filter(counts) {

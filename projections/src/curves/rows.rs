@@ -6,9 +6,9 @@ use super::Point;
 use super::column::Effort;
 use super::panel::{Coordinates, Head, Panel, signed};
 use super::pyramid::Kept;
+use crate::Error;
 use crate::attempts::{self, Takeover};
 use crate::key::Key;
-use crate::Error;
 use crate::projection::{decode, encode};
 use bincode::de::Decoder;
 use bincode::enc::Encoder;
@@ -159,7 +159,8 @@ impl Header {
         (self.metrics.clone(), self.takeovers.clone(), self.origins.clone(), self.points)
     }
     pub(super) fn fragments_size(&self) -> (usize, usize) {
-        let add = |(rows, values), fragment: &Fragment| (rows + fragment.rows as usize, values + fragment.values as usize);
+        let add =
+            |(rows, values), fragment: &Fragment| (rows + fragment.rows as usize, values + fragment.values as usize);
         self.fragments.iter().fold((0, 0), add)
     }
 }

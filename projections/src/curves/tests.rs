@@ -78,14 +78,8 @@ impl Model {
 
     fn log(&mut self, run: u64, attempt: u32, at: u64, metrics: &[(&'static str, f64)]) {
         let position = self.event(step(run, attempt, at, metrics));
-        let point = |(metric, value): &(&'static str, f64)| Logged {
-            run,
-            metric,
-            step: at,
-            attempt,
-            value: *value,
-            position,
-        };
+        let point =
+            |(metric, value): &(&'static str, f64)| Logged { run, metric, step: at, attempt, value: *value, position };
         self.points.extend(metrics.iter().map(point));
     }
 
@@ -206,8 +200,7 @@ fn no_attempt_is_lost() {
     for run in 1..=3 {
         let query = CurveQuery { attempts: true, ..CurveQuery::of(&run_id(run), "loss") };
         let found = curves.query(&query).unwrap().remove(0);
-        let mut expected: Vec<&Logged> =
-            model.points.iter().filter(|p| p.run == run && p.metric == "loss").collect();
+        let mut expected: Vec<&Logged> = model.points.iter().filter(|p| p.run == run && p.metric == "loss").collect();
         expected.sort_by_key(|p| (p.step, p.attempt));
         let expected: Vec<_> = expected.iter().map(|p| (p.step, p.attempt, p.value.to_bits(), p.position)).collect();
         let all: Vec<_> =

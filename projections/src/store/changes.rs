@@ -15,9 +15,11 @@ impl Changes {
         assert!(changes.windows(2).all(|pair| pair[0].0 != pair[1].0), "a key comes once in a batch");
         Self(changes)
     }
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

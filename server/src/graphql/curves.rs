@@ -223,7 +223,9 @@ impl CurvesQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Ids or refs of runs.")] runs: Option<Vec<String>>,
-        #[graphql(desc = "And the runs that this finds, such as config.lr < 1e-3; at most 1,000.")] filter: Option<String>,
+        #[graphql(desc = "And the runs that this finds, such as config.lr < 1e-3; at most 1,000.")] filter: Option<
+            String,
+        >,
         #[graphql(desc = "The metrics, such as loss; * stands for any text.")] metrics: Vec<String>,
         #[graphql(desc = "The axis.", default)] x: Axis,
         #[graphql(desc = "The lower end on the axis, which is in the range.")] from: Option<f64>,
@@ -252,7 +254,9 @@ impl CurvesQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Ids or refs of runs.")] runs: Option<Vec<String>>,
-        #[graphql(desc = "And the runs that this finds, such as config.lr < 1e-3; at most 1,000.")] filter: Option<String>,
+        #[graphql(desc = "And the runs that this finds, such as config.lr < 1e-3; at most 1,000.")] filter: Option<
+            String,
+        >,
         #[graphql(desc = "The metric.")] metric: String,
         #[graphql(desc = "The axis.", default)] x: Axis,
         #[graphql(desc = "The lower end on the axis, which is in the range.")] from: Option<f64>,
@@ -439,11 +443,7 @@ async fn aggregates(
 }
 
 /// What a run has of each metric.
-pub(crate) async fn metrics(
-    ctx: &Context<'_>,
-    run: RunId,
-    as_of: Option<schemas::Position>,
-) -> Result<Vec<RunMetric>> {
+pub(crate) async fn metrics(ctx: &Context<'_>, run: RunId, as_of: Option<schemas::Position>) -> Result<Vec<RunMetric>> {
     let found = ctx.data::<App>()?.read(move |ctx| Ok(ctx.projections().curves().metrics(&run, as_of)?)).await?;
     let one = |metric: curves::MetricSummary| RunMetric {
         name: metric.name,

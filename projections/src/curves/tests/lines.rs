@@ -51,13 +51,27 @@ fn a_pretraining_and_what_was_made_of_it_lie_on_one_axis() {
     let alone = ask(&curves, 3, Axis::LineageTokens, false);
     assert_eq!(alone.parts.len(), 1);
     assert_eq!(alone.parts[0].tokens_before, Offset::Known(90 * 2_048));
-    assert_eq!(alone.points.iter().map(|p| p.x).collect::<Vec<_>>(), (91..=95).map(|n| n as f64 * 2_048.0).collect::<Vec<_>>());
+    assert_eq!(
+        alone.points.iter().map(|p| p.x).collect::<Vec<_>>(),
+        (91..=95).map(|n| n as f64 * 2_048.0).collect::<Vec<_>>()
+    );
 
     for (axis, scale) in [(Axis::Tokens, 2_048.0), (Axis::Step, 1.0), (Axis::LineageSteps, 1.0)] {
         let whole = ask(&curves, 3, axis, true);
         let found: Vec<(f64, f64)> = whole.points.iter().map(|p| (p.x, p.value)).collect();
         let expected: Vec<(f64, f64)> = (1..=95)
-            .map(|n| (f64::from(n) * scale, if n <= 60 { 1.0 } else if n <= 90 { 2.0 } else { 3.0 }))
+            .map(|n| {
+                (
+                    f64::from(n) * scale,
+                    if n <= 60 {
+                        1.0
+                    } else if n <= 90 {
+                        2.0
+                    } else {
+                        3.0
+                    },
+                )
+            })
             .collect();
         assert_eq!(found, expected, "{axis:?}");
         assert_eq!(whole.parts.iter().map(|part| part.to_step).collect::<Vec<_>>(), [Some(60), Some(30), None]);
@@ -88,7 +102,8 @@ fn what_is_not_known_is_not_called_nothing() {
     assert_eq!(before(2).parts[0].tokens_before, Offset::Known(1_000 * 2_048));
     assert_eq!(before(3).parts[0].tokens_before, Offset::Estimated(2_000 * 2_048));
     assert_eq!(before(3).points[0].x, 2_001.0 * 2_048.0);
-    for (run, words) in [(4, "the tokens by step 5000"), (6, "the tokens by step 10"), (7, "the tokens"), (8, "circle")] {
+    for (run, words) in [(4, "the tokens by step 5000"), (6, "the tokens by step 10"), (7, "the tokens"), (8, "circle")]
+    {
         let answer = before(run);
         let why = answer.unplaced.unwrap();
         assert!(why.contains(words), "{why}");
@@ -105,7 +120,8 @@ fn an_origin_counts_from_its_own_position_on() {
     events.push(forked(2, 1, 10));
     let curves = curves(events);
     let query = CurveQuery { axis: Axis::LineageSteps, ..CurveQuery::of(&run_id(2), "loss") };
-    let first = |as_of| curves.query(&CurveQuery { as_of: Position::new(as_of), ..query.clone() }).unwrap()[0].points[0].x;
+    let first =
+        |as_of| curves.query(&CurveQuery { as_of: Position::new(as_of), ..query.clone() }).unwrap()[0].points[0].x;
     assert_eq!((first(13), first(14)), (1.0, 11.0));
 }
 

@@ -133,7 +133,9 @@ fn late_points_do_not_make_panels_reach_over_others() {
     let few = curves.query(&query).unwrap().remove(0);
     // The late points, and what they replaced, lie in a few panels; the others are not needed.
     let late: Vec<u32> = (1..=13).flat_map(|n| [(n * 9_000 / 4_096) as u32, (1 + n * 3_000) as u32 / 4_096]).collect();
-    (0..29).filter(|panel| (0..=1).all(|n| !late.contains(&(panel + n)))).for_each(|panel| forget(&live, panel..panel + 1));
+    (0..29)
+        .filter(|panel| (0..=1).all(|n| !late.contains(&(panel + n))))
+        .for_each(|panel| forget(&live, panel..panel + 1));
     assert_eq!(bits(&curves.query(&query).unwrap().remove(0).points), bits(&few.points));
 }
 
