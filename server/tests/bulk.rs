@@ -73,8 +73,7 @@ fn every_format_has_the_same_rows_and_says_what_it_covers() {
     let head = before + 1;
     for table in TABLES {
         let get = |extension: &str| {
-            let past = if table == "curves" { String::new() } else { format!("&asOf={head}") };
-            let answer = server.get(&format!("/v1/{table}.{extension}?atLeast={head}{past}"));
+            let answer = server.get(&format!("/v1/{table}.{extension}?atLeast={head}&asOf={head}"));
             assert_eq!(answer.status, 200, "{}", answer.text);
             assert_eq!(answer.header("cairn-position"), head.to_string());
             let (size, root) = answer.header("cairn-checkpoint").split_once(' ').unwrap();
@@ -147,6 +146,9 @@ fn the_past_stays_as_it_was() {
     assert_eq!(all[1]["superseded_reason"], "a wrong prompt");
     assert_eq!(all[1]["superseded_by"], "eval:new");
     assert_eq!(evals(before, "&superseded=true")[1]["superseded_reason"], Value::Null);
+    let early = lines(&server.get("/v1/curves.jsonl?asOf=14").text);
+    assert_eq!(early.len(), 10, "the first steps stand at positions 5 to 14");
+    assert!(early.iter().zip(5..).all(|(line, position)| line["position"] == position), "{early:?}");
 }
 
 #[test]

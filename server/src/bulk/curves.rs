@@ -10,9 +10,10 @@ use arrow_array::{
 };
 use arrow_schema::Schema;
 use cairn_processors::Context;
-use cairn_projections::curves::Point;
-use cairn_schemas::{Ref, RunId};
+use cairn_projections::curves::CurveBlock;
+use cairn_schemas::{Position, Ref, RunId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub(super) static TABLE: Table = Table {
@@ -34,6 +35,7 @@ const COLUMNS: &[Column] = &[
     Column::new("tokens", Is::Whole, "tokens that the run had seen"),
     Column::new("value", Is::Real, "the value, with NaN and infinities as they were logged"),
     Column::new("attempt", Is::Whole, "the attempt of the run that took the step, from 1"),
+    Column::new("position", Is::Whole, "position of the event that logged it"),
 ];
 
 /// Runs of one read: their names are held in memory.
@@ -42,6 +44,7 @@ const RUNS_MAX: usize = 1_000_000;
 struct Points {
     runs: Vec<RunId>,
     metrics: Vec<String>,
+    as_of: Option<Position>,
     /// The dictionaries of all batches.
     run_words: Words,
     metric_words: Words,
@@ -78,6 +81,7 @@ struct Gathered {
     tokens: Vec<u64>,
     values: Vec<f64>,
     attempts: Vec<u64>,
+    positions: Vec<u64>,
 }
 
 fn plan(ctx: &Context, arguments: &Arguments, when: When) -> Result<Box<dyn Rows>, Problem> {
@@ -88,21 +92,13 @@ fn plan(ctx: &Context, arguments: &Arguments, when: When) -> Result<Box<dyn Rows
     for run in &runs {
         names.extend(ctx.projections().curves().runs_metrics(run)?);
     }
-    if when.is_past {
-        let why = "curves are read as they are now; leave asOf out";
-        return Err(Problem::new(crate::problem::Kind::Unsupported, why));
-    }
-    for metric in metrics.iter().filter(|metric| !metric.contains('*')) {
-        if !names.is_empty() && !names.contains(metric) {
-            let known: Vec<String> = names.iter().take(20).map(|name| format!("`{name}`")).collect();
-            let detail = format!("none of these runs has a metric `{metric}`; they have {}", known.join(", "));
-            return Err(Problem::malformed(detail));
-        }
-    }
+    // A metric that none of them has is told of here.
+    let stop = |_: &CurveBlock<'_>| Ok::<_, Problem>(ControlFlow::Break(()));
+    ctx.projections().curves().for_each_block(&runs, &metrics, when.position, stop)?;
     let run_words = Words::new(runs.iter().map(RunId::to_string).collect());
     let metric_words = Words::new(names.into_iter().collect());
     let runs = if when.position.is_some() { runs } else { Vec::new() };
-    Ok(Box::new(Points { runs, metrics, run_words, metric_words }))
+    Ok(Box::new(Points { runs, metrics, as_of: when.position, run_words, metric_words }))
 }
 
 /// The runs that are meant, each once.
@@ -111,9 +107,7 @@ fn runs(ctx: &Context, arguments: &Arguments, when: When) -> Result<Vec<RunId>, 
     let named = arguments.runs()?;
     for run in &named {
         if catalog.get(&format!("run:{run}"))?.is_none() {
-            return Err(Problem::not_found(format!(
-                "the ledger has not heard of run:{run}; /v1/runs has those it has"
-            )));
+            return Err(Problem::not_found(format!("the ledger has not heard of run:{run}; /v1/runs has those it has")));
         }
     }
     let filter = match arguments.one("filter")? {
@@ -144,48 +138,28 @@ impl Rows for Points {
 
     fn send(self: Box<Self>, ctx: &Context, emit: Emit<'_>) -> Result<(), Problem> {
         let mut gathered = Gathered::default();
-        for run in &self.runs {
-            let mut metrics = ctx.projections().curves().runs_metrics(run)?;
-            metrics.retain(|metric| self.metrics.iter().any(|pattern| matches(pattern, metric)));
-            for metric in metrics {
-                let points = ctx.projections().curves().series(run, &metric)?;
-                self.gather(run, &metric, &points, &mut gathered)?;
-                if gathered.steps.len() >= BATCH_ROWS {
-                    emit(self.batch(std::mem::take(&mut gathered))?)?;
-                }
+        ctx.projections().curves().for_each_block(&self.runs, &self.metrics, self.as_of, |block| {
+            self.gather(block, &mut gathered)?;
+            if gathered.steps.len() >= BATCH_ROWS {
+                emit(self.batch(std::mem::take(&mut gathered))?)?;
             }
-        }
+            Ok::<_, Problem>(ControlFlow::Continue(()))
+        })?;
         if gathered.steps.is_empty() { Ok(()) } else { emit(self.batch(gathered)?) }
     }
 }
 
-/// Whether a name is of this form; `*` stands for any part of it.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut left) = name.strip_prefix(head) else { return false };
-    let mut parts = rest.split('*').peekable();
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return left.ends_with(part);
-        }
-        let Some(at) = left.find(part) else { return false };
-        left = &left[at + part.len()..];
-    }
-    true
-}
-
 impl Points {
-    fn gather(&self, run: &RunId, metric: &str, points: &[Point], into: &mut Gathered) -> Result<(), Problem> {
-        let (run, metric) = (self.run_words.number(&run.to_string())?, self.metric_words.number(metric)?);
-        into.runs.resize(into.runs.len() + points.len(), run);
-        into.metrics.resize(into.metrics.len() + points.len(), metric);
-        for point in points {
-            into.steps.push(point.step);
-            into.times_micros.push(point.time.as_micros());
-            into.tokens.push(point.tokens);
-            into.values.push(point.value);
-            into.attempts.push(u64::from(point.attempt));
-        }
+    fn gather(&self, block: &CurveBlock<'_>, into: &mut Gathered) -> Result<(), Problem> {
+        let (run, metric) = (self.run_words.number(&block.run.to_string())?, self.metric_words.number(block.metric)?);
+        into.runs.resize(into.runs.len() + block.steps.len(), run);
+        into.metrics.resize(into.metrics.len() + block.steps.len(), metric);
+        into.steps.extend(block.steps);
+        into.times_micros.extend(block.times_micros);
+        into.tokens.extend(block.tokens);
+        into.values.extend(block.values);
+        into.attempts.extend(block.attempts.iter().map(|attempt| u64::from(*attempt)));
+        into.positions.extend(block.positions);
         Ok(())
     }
 
@@ -198,6 +172,7 @@ impl Points {
             Arc::new(UInt64Array::from(rows.tokens)),
             Arc::new(Float64Array::from(rows.values)),
             Arc::new(UInt64Array::from(rows.attempts)),
+            Arc::new(UInt64Array::from(rows.positions)),
         ];
         RecordBatch::try_new(Arc::new(schema(COLUMNS)), columns).map_err(|e| Problem::internal(e.to_string()))
     }
