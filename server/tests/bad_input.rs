@@ -102,7 +102,10 @@ fn every_question_can_be_asked_of_the_past_and_after_a_write() {
         }
         let answered = |asked: &str| {
             let answer = server.graphql(asked, json!({}));
-            assert!(answer.get("errors").is_none() || UNANSWERED.contains(&question.name.as_str()), "{asked}: {answer}");
+            assert!(
+                answer.get("errors").is_none() || UNANSWERED.contains(&question.name.as_str()),
+                "{asked}: {answer}"
+            );
         };
         answered(&question.with(&[]));
         assert!(question.has("atLeast"), "{} has no atLeast", question.name);
@@ -110,7 +113,10 @@ fn every_question_can_be_asked_of_the_past_and_after_a_write() {
         answered(&at_least(last));
         let (code, message) = server.refusal(&at_least(last + 100));
         assert_eq!(code, "malformed-request", "{}", question.name);
-        assert!(message.contains(&format!("position {} does not exist yet; the last one is {last}", last + 100)), "{message}");
+        assert!(
+            message.contains(&format!("position {} does not exist yet; the last one is {last}", last + 100)),
+            "{message}"
+        );
         if OF_NOW.contains(&question.name.as_str()) {
             continue;
         }
@@ -121,7 +127,10 @@ fn every_question_can_be_asked_of_the_past_and_after_a_write() {
             (format!("{}", last + 100), "does not exist yet; the last position is"),
             ("\"2222-01-01\"".into(), "in the future; it is 20"),
             ("\"2001-01-01T00:00:00Z\"".into(), "before the first event, which was recorded at 20"),
-            ("\"yesterday\"".into(), "neither a position such as 1041 nor a recorded time such as 2026-01-31T12:00:00Z"),
+            (
+                "\"yesterday\"".into(),
+                "neither a position such as 1041 nor a recorded time such as 2026-01-31T12:00:00Z",
+            ),
         ] {
             let (_, message) = server.refusal(&as_of(&text));
             assert!(message.contains(said), "{}: {message}", as_of(&text));
@@ -151,12 +160,14 @@ fn a_cursor_of_another_question_is_refused_by_every_list() {
             assert!(message.contains(said), "{} first {first}: {message}", question.name);
         }
     }
-    let runs = server.query("{ runs(first: 1) { pageInfo { endCursor } } }")["runs"]["pageInfo"]["endCursor"].to_string();
+    let runs =
+        server.query("{ runs(first: 1) { pageInfo { endCursor } } }")["runs"]["pageInfo"]["endCursor"].to_string();
     let (_, message) = server.refusal(&format!("{{ events(after: {runs}) {{ nodes {{ id }} }} }}"));
     assert!(message.contains("cursor"), "{message}");
     // The same list by another filter or in another order is another question.
     for other in ["filter: \"state = 'completed'\"", "orderBy: \"name\"", "newestFirst: false"] {
-        let (_, message) = server.refusal(&format!("{{ runs(first: 1, after: {runs}, {other}) {{ nodes {{ id }} }} }}"));
+        let (_, message) =
+            server.refusal(&format!("{{ runs(first: 1, after: {runs}, {other}) {{ nodes {{ id }} }} }}"));
         assert!(message.contains("cursor"), "{other}: {message}");
     }
 }
@@ -186,7 +197,10 @@ fn each_wrong_question_is_told_what_would_be_right() {
         ("{ events(first: 1, last: 1) { nodes { id } } }".into(), "give one of them"),
         // too deep, too costly
         (format!("{{ runs {{ nodes {{ {} id {} }} }} }}", "parent { ".repeat(20), "} ".repeat(20)), "more than 20"),
-        ("{ runs(first: 500) { nodes { dataset { documents(first: 500) { nodes { ref } } } } } }".into(), "more than 50000"),
+        (
+            "{ runs(first: 500) { nodes { dataset { documents(first: 500) { nodes { ref } } } } } }".into(),
+            "more than 50000",
+        ),
     ] {
         let (_, message) = server.refusal(&query);
         assert!(message.contains(said), "{query}: {message}");

@@ -213,7 +213,10 @@ fn names_resolve_and_wrong_ones_are_named() {
             r#"{ curves(runs: ["018f4e9a-7c3b-7def-8123-456789abcdef"], metrics: ["loss"], points: 1) { metric } }"#,
             "from 4 to 20000",
         ),
-        (r#"{ leaderboard(task: "a", metric: "b", asOf: "soon") { total } }"#, "RFC 3339"),
+        (
+            r#"{ leaderboard(task: "a", metric: "b", asOf: "soon") { total } }"#,
+            "nor a recorded time such as 2026-01-31",
+        ),
         (r#"{ run(id: "018f4e9a-7c3b-7def-8123-456789abcdef", atLeast: 100000) { id } }"#, "does not exist yet"),
     ] {
         let (_, message) = server.refusal(query);

@@ -107,7 +107,9 @@ fn runs(ctx: &Context, arguments: &Arguments, when: When) -> Result<Vec<RunId>, 
     let named = arguments.runs()?;
     for run in &named {
         if catalog.get(&format!("run:{run}"))?.is_none() {
-            return Err(Problem::not_found(format!("the ledger has not heard of run:{run}; /v1/runs has those it has")));
+            return Err(Problem::not_found(format!(
+                "the ledger has not heard of run:{run}; /v1/runs has those it has"
+            )));
         }
     }
     let filter = match arguments.one("filter")? {
