@@ -48,8 +48,8 @@ SCALARS = {
 }
 # What makes a type one of the things that have a name and a history.
 THING_FIELDS = {"ref", "name", "state", "attributes"}
-# Left out: what a thing's other fields say once more; a question of its own asks for it.
-LEFT_OUT = {"attributes"}
+# Left out of a thing: what its other fields say once more, and what grows with it; questions of their own ask for it.
+LEFT_OUT = {"attributes", "metrics"}
 # The fields of wrappers that the client takes apart.
 WRAPPERS = ({"edges", "nodes", "pageInfo"}, {"cursor", "node"}, {"hasNextPage", "endCursor"})
 
@@ -82,7 +82,7 @@ class Types:
         for name, field in kind.fields.items():
             inner, _ = bare(field.type)
             needs = any(isinstance(argument.type, GraphQLNonNull) for argument in field.args.values())
-            if name in LEFT_OUT or needs or (is_thing(kind) and field.args):
+            if needs or (is_thing(kind) and (name in LEFT_OUT or field.args)):
                 continue
             if isinstance(inner, (GraphQLScalarType, GraphQLEnumType)):
                 found[name] = field

@@ -9,7 +9,7 @@ import pytest
 
 import cairn
 import seed as s
-from cairn.errors import InvalidArgument
+from cairn.errors import BadRequest, InvalidArgument
 from cairn.frames import FrameKind, to_rows
 
 
@@ -48,6 +48,8 @@ def test_what_is_not_there_gives_an_empty_typed_frame(client: cairn.Client) -> N
     assert list(table) == ["run", "name", "metric", "x", "value", "step", "tokens", "time", "attempt"]
     with pytest.raises(InvalidArgument, match="name at least one"):
         client.runs().curves()
+    with pytest.raises(BadRequest, match="no such metric"):
+        client.run(s.BASE).curves("no such metric")
     with pytest.raises(InvalidArgument, match="one of step, "):
         client.run(s.BASE).curves("loss", x="epochs")
 
@@ -105,6 +107,44 @@ def test_drawing_without_matplotlib_says_what_to_install(client: cairn.Client) -
         pytest.skip("matplotlib is installed")
 
 
+def test_a_fine_tuning_goes_on_where_its_pretraining_ended(client: cairn.Client) -> None:
+    table = client.pairs("pretrain", "sft").curves("loss", to="columns")
+    rows = list(table.rows())
+    base = [row["x"] for row in rows if row["run"] == s.BASE]
+    tuned = [row["x"] for row in rows if row["run"] == s.TUNED]
+    assert max(base) == 40 * 1024
+    assert tuned == [40 * 1024 + step * 512 for step in range(1, 11)]
+    whole = client.run(s.TUNED).curves("loss", x="lineage_steps", ancestors=True, to="columns")
+    assert whole["x"] == list(range(1, 51))
+
+
+def test_ranges_smoothing_and_even_places_are_the_servers(client: cairn.Client) -> None:
+    run = client.runs(f"id = '{s.SEEDS[0]}'")
+    assert run.curves("loss", start=3, stop=5, to="columns")["step"] == [3, 4, 5]
+    assert run.steps(3, 5).curves("loss", to="columns")["step"] == [3, 4, 5]
+    assert run.steps(3, 5).curves("loss", x="tokens", to="columns")["step"] == [3, 4, 5]
+    means = run.curves("loss", smoothing=2, to="columns")["value"]
+    plain = run.curves("loss", to="columns")["value"]
+    assert means[1:] == pytest.approx([(a + b) / 2 for a, b in zip(plain, plain[1:])])
+    assert run.curves("loss", smoothing=0.0, to="columns")["value"] == pytest.approx(plain)
+    assert run.curves("loss", resample=19, to="columns").height == 19
+    with pytest.raises(BadRequest):
+        run.curves("loss", start=5, stop=3)
+    for wrong in (-1, 1.5, True):
+        with pytest.raises(InvalidArgument, match="smoothing"):
+            run.curves("loss", smoothing=wrong)
+
+
+def test_seeds_are_taken_together(client: cairn.Client) -> None:
+    runs = client.runs("config.recipe = 'code'")
+    table = runs.aggregate("loss", by="config.size", quantiles=[0.5], to="columns")
+    assert set(table["group"]) == {"150M"}
+    assert table["n"] == [3] * 10
+    assert table["mean"] == pytest.approx([4.0 - 0.1 * step + 2 for step in range(1, 11)])
+    assert table["max"] == pytest.approx([4.0 - 0.1 * step + 3 for step in range(1, 11)])
+    assert table["q0.5"] == pytest.approx(table["mean"])
+
+
 def test_every_point_comes_in_bulk_and_is_the_same(client: cairn.Client) -> None:
     runs = client.runs(f"id IN ('{s.BASE}', '{s.TUNED}')")
     for axis in ("step", "tokens", "time"):
@@ -117,6 +157,8 @@ def test_every_point_comes_in_bulk_and_is_the_same(client: cairn.Client) -> None
             for name in one:
                 assert one[name] == other[name] or math.isnan(one[name])
     assert runs.steps(10, 11).curves("loss", points=None, to="columns").height == 3
+    with pytest.raises(InvalidArgument, match="need a number of points"):
+        runs.curves("loss", points=None, smoothing=0.5)
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars", "arrow", "columns"])
@@ -136,3 +178,19 @@ def test_a_download_is_a_whole_file(client: cairn.Client, tmp_path: Path) -> Non
     with pytest.raises(cairn.CairnError):
         client.download("curves.csv", path, colour="red")
     assert [entry.name for entry in tmp_path.iterdir()] == ["curves.csv"]
+
+
+def test_metrics_are_summed_up(client: cairn.Client) -> None:
+    (norm,) = [metric for metric in client.run(s.BASE).metrics() if metric.name == "grad_norm"]
+    assert (norm.points, norm.first_step, norm.last.step, norm.max) == (40, 1, 40, 1.0)
+    table = client.runs("config.recipe = 'code'").metrics("columns")
+    assert table["metric"] == ["loss"] * 3
+    assert table["last_step"] == [10] * 3
+
+
+def test_groups_are_drawn_in_bands(client: cairn.Client) -> None:
+    pytest.importorskip("matplotlib")
+    axes = client.runs("config.recipe = 'code'").plot_mean("loss", by="config.size")
+    (line,) = axes.get_lines()
+    assert line.get_label() == "150M (n = 3)"
+    assert len(axes.collections) == 1

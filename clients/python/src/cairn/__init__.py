@@ -24,6 +24,7 @@ from ._schema import (
     Log,
     Projection,
     Reproducible,
+    RunMetric,
     Standing,
     Task,
 )
@@ -33,6 +34,7 @@ from ._sync.results import Results
 from ._sync.runs import Runs
 from ._sync.selection import Selection
 from ._sync.things import Dataset, Deployment, Document, Evaluation, Model, Run
+from ._tables import UnplacedWarning
 from ._wire import VERSION as __version__
 from .errors import CairnError
 from .frames import Columns, Coverage
@@ -75,10 +77,12 @@ __all__ = [
     "Reproducible",
     "Results",
     "Run",
+    "RunMetric",
     "Runs",
     "Selection",
     "Standing",
     "Task",
+    "UnplacedWarning",
     "__version__",
     "errors",
     "filters",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from ._read import ColumnTypes, Read, Readers, as_is, each, instant, maybe, real, thing, whole, word
 
-Axis = Literal["step", "time", "tokens"]
+Axis = Literal["step", "time", "tokens", "lineage_steps", "lineage_tokens"]
 """The axis of a curve."""
 
 CellState = Literal["value", "failed", "superseded", "never_evaluated"]
@@ -45,6 +45,78 @@ ReproductionManner = Literal["replayed", "checked"]
 
 RunBy = Literal["cairn", "outside"]
 """Whose program ran it."""
+
+
+@dataclass(frozen=True)
+class AggregateCurve(Read):
+    """Several runs as one curve."""
+
+    group: str | None
+    """What the runs have in common at the path that they were grouped by; null where they were not, or lack it."""
+    runs: tuple[str, ...]
+    """Ids of those of the runs that have points in the range."""
+    metric: str
+    """The metric."""
+    axis: Axis
+    """The axis that `x` lies on."""
+    exact: bool
+    """Whether the points stand where the runs logged, rather than at even places."""
+    points: tuple[AggregatePoint, ...]
+    """The points in order along the axis."""
+    unplaced: tuple[UnplacedRun, ...]
+    """Runs that have no place on this axis, and why."""
+
+    SELECTION: ClassVar[str] = "group runs metric axis exact points { x n mean min max quantiles } unplaced { run why }"
+    READERS: ClassVar[Readers] = (
+        ("group", "group", as_is),
+        ("runs", "runs", each(as_is)),
+        ("metric", "metric", as_is),
+        ("axis", "axis", word),
+        ("exact", "exact", as_is),
+        ("points", "points", each(thing(lambda: AggregatePoint))),
+        ("unplaced", "unplaced", each(thing(lambda: UnplacedRun))),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "group": "text",
+        "metric": "text",
+        "axis": "text",
+        "exact": "truth",
+    }
+
+
+@dataclass(frozen=True)
+class AggregatePoint(Read):
+    """What several runs have at one place. NaN counts as nothing."""
+
+    x: float
+    """Where it lies on the axis."""
+    n: int
+    """Runs that have a value here."""
+    mean: float
+    """The mean of their values."""
+    min: float
+    """The least value of any of their points about here."""
+    max: float
+    """The greatest value of any of their points about here."""
+    quantiles: tuple[float, ...]
+    """The quantiles that were asked for, in that order."""
+
+    SELECTION: ClassVar[str] = "x n mean min max quantiles"
+    READERS: ClassVar[Readers] = (
+        ("x", "x", real),
+        ("n", "n", whole),
+        ("mean", "mean", real),
+        ("min", "min", real),
+        ("max", "max", real),
+        ("quantiles", "quantiles", each(real)),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "x": "real",
+        "n": "whole",
+        "mean": "real",
+        "min": "real",
+        "max": "real",
+    }
 
 
 @dataclass(frozen=True)
@@ -372,19 +444,69 @@ class Curve(Read):
     axis: Axis
     """The axis that `x` lies on."""
     points: tuple[CurvePoint, ...]
-    """The points in order of step."""
+    """The points in order along the axis."""
+    total_points: int
+    """How many points lie in the range."""
+    exact: bool
+    """Whether `points` are all of them, as logged."""
+    unplaced: str | None
+    """Why there are no points on this axis: what an ancestor had seen is not known."""
+    parts: tuple[CurvePart, ...]
+    """The runs that it is made of, the oldest first."""
 
-    SELECTION: ClassVar[str] = "run metric axis points { x value step tokens time attempt }"
+    SELECTION: ClassVar[str] = (
+        "run metric axis points { x value step tokens time attempt position } totalPoints exact unplaced parts { "
+        "run toStep stepsBefore tokensBefore estimated }"
+    )
     READERS: ClassVar[Readers] = (
         ("run", "run", as_is),
         ("metric", "metric", as_is),
         ("axis", "axis", word),
         ("points", "points", each(thing(lambda: CurvePoint))),
+        ("total_points", "totalPoints", whole),
+        ("exact", "exact", as_is),
+        ("unplaced", "unplaced", as_is),
+        ("parts", "parts", each(thing(lambda: CurvePart))),
     )
     TYPES: ClassVar[ColumnTypes] = {
         "run": "text",
         "metric": "text",
         "axis": "text",
+        "total_points": "whole",
+        "exact": "truth",
+        "unplaced": "text",
+    }
+
+
+@dataclass(frozen=True)
+class CurvePart(Read):
+    """One of the runs that a curve is made of."""
+
+    run: str
+    """The run's id."""
+    to_step: int | None
+    """The last step that the next run went on from; null in the last run."""
+    steps_before: int | None
+    """Steps that its ancestors had taken; null where that is not known."""
+    tokens_before: int | None
+    """Tokens that its ancestors had seen; null where that is not known."""
+    estimated: bool
+    """Whether tokensBefore lies between two logged steps, on the straight line."""
+
+    SELECTION: ClassVar[str] = "run toStep stepsBefore tokensBefore estimated"
+    READERS: ClassVar[Readers] = (
+        ("run", "run", as_is),
+        ("to_step", "toStep", maybe(whole)),
+        ("steps_before", "stepsBefore", maybe(whole)),
+        ("tokens_before", "tokensBefore", maybe(whole)),
+        ("estimated", "estimated", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "run": "text",
+        "to_step": "whole",
+        "steps_before": "whole",
+        "tokens_before": "whole",
+        "estimated": "truth",
     }
 
 
@@ -399,13 +521,15 @@ class CurvePoint(Read):
     step: int
     """The step."""
     tokens: int
-    """Tokens that the run had seen."""
+    """Tokens that the run had seen; 0 where its producer does not count them."""
     time: datetime
     """When the step was taken, as its producer says."""
     attempt: int
     """The attempt of the run that took the step, from 1."""
+    position: int
+    """Position of the event that says so."""
 
-    SELECTION: ClassVar[str] = "x value step tokens time attempt"
+    SELECTION: ClassVar[str] = "x value step tokens time attempt position"
     READERS: ClassVar[Readers] = (
         ("x", "x", real),
         ("value", "value", real),
@@ -413,6 +537,7 @@ class CurvePoint(Read):
         ("tokens", "tokens", whole),
         ("time", "time", instant),
         ("attempt", "attempt", whole),
+        ("position", "position", whole),
     )
     TYPES: ClassVar[ColumnTypes] = {
         "x": "real",
@@ -421,6 +546,7 @@ class CurvePoint(Read):
         "tokens": "whole",
         "time": "instant",
         "attempt": "whole",
+        "position": "whole",
     }
 
 
@@ -1870,12 +1996,10 @@ class RunFields(Read):
     """What the job's inputs resolved to."""
     outputs: tuple[str, ...]
     """What the job made."""
-    metrics: tuple[str, ...]
-    """Names of its metrics."""
 
     SELECTION: ClassVar[str] = (
         "ref name state project createdAt createdPosition updatedAt updatedPosition owner tags id kind method "
-        "attempt error config environment code summary progress inputs outputs metrics"
+        "attempt error config environment code summary progress inputs outputs"
     )
     READERS: ClassVar[Readers] = (
         ("ref", "ref", as_is),
@@ -1900,7 +2024,6 @@ class RunFields(Read):
         ("progress", "progress", as_is),
         ("inputs", "inputs", each(as_is)),
         ("outputs", "outputs", each(as_is)),
-        ("metrics", "metrics", each(as_is)),
     )
     TYPES: ClassVar[ColumnTypes] = {
         "ref": "text",
@@ -1974,6 +2097,41 @@ class RunDiff(Read):
         "position": "whole",
         "same_work": "truth",
         "metrics_equal": "whole",
+    }
+
+
+@dataclass(frozen=True)
+class RunMetric(Read):
+    """What a run has of a metric."""
+
+    name: str
+    """Its name."""
+    points: int
+    """How many points count."""
+    first_step: int
+    """The step of the first one."""
+    last: CurvePoint
+    """The last one."""
+    min: float | None
+    """The least value that is a number; null where none is."""
+    max: float | None
+    """The greatest value that is a number; null where none is."""
+
+    SELECTION: ClassVar[str] = "name points firstStep last { x value step tokens time attempt position } min max"
+    READERS: ClassVar[Readers] = (
+        ("name", "name", as_is),
+        ("points", "points", whole),
+        ("first_step", "firstStep", whole),
+        ("last", "last", thing(lambda: CurvePoint)),
+        ("min", "min", maybe(real)),
+        ("max", "max", maybe(real)),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "name": "text",
+        "points": "whole",
+        "first_step": "whole",
+        "min": "real",
+        "max": "real",
     }
 
 
@@ -2263,6 +2421,26 @@ class Touched(Read):
 
 
 @dataclass(frozen=True)
+class UnplacedRun(Read):
+    """A run that has no place on an axis."""
+
+    run: str
+    """The run's id."""
+    why: str
+    """What is not known."""
+
+    SELECTION: ClassVar[str] = "run why"
+    READERS: ClassVar[Readers] = (
+        ("run", "run", as_is),
+        ("why", "why", as_is),
+    )
+    TYPES: ClassVar[ColumnTypes] = {
+        "run": "text",
+        "why": "text",
+    }
+
+
+@dataclass(frozen=True)
 class ValueChange(Read):
     """One place where two runs differ."""
 
@@ -2304,13 +2482,6 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "types": "[String!]",
         "stream": "String",
         "project": "String",
-    },
-    "curves": {
-        "runs": "[String!]!",
-        "metrics": "[String!]!",
-        "x": "Axis!",
-        "points": "Int",
-        "atLeast": "Position",
     },
     "run": {
         "id": "String!",
@@ -2425,6 +2596,35 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     },
     "paths": {
         "kind": "String!",
+        "atLeast": "Position",
+    },
+    "curves": {
+        "runs": "[String!]",
+        "filter": "String",
+        "metrics": "[String!]!",
+        "x": "Axis!",
+        "from": "Float",
+        "to": "Float",
+        "points": "Int",
+        "smoothing": "SmoothingInput",
+        "resample": "Int",
+        "ancestors": "Boolean!",
+        "asOf": "AsOf",
+        "atLeast": "Position",
+    },
+    "aggregateCurves": {
+        "runs": "[String!]",
+        "filter": "String",
+        "metric": "String!",
+        "x": "Axis!",
+        "from": "Float",
+        "to": "Float",
+        "points": "Int",
+        "smoothing": "SmoothingInput",
+        "quantiles": "[Float!]",
+        "ancestors": "Boolean!",
+        "groupBy": "String",
+        "asOf": "AsOf",
         "atLeast": "Position",
     },
     "leaderboard": {
@@ -2599,10 +2799,16 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "kinds": "[LineageKind!]",
         "asOf": "AsOf",
     },
+    "Run.metricSummaries": {
+        "asOf": "AsOf",
+    },
     "Run.curves": {
         "metrics": "[String!]!",
         "x": "Axis!",
         "points": "Int",
+        "smoothing": "SmoothingInput",
+        "ancestors": "Boolean!",
+        "asOf": "AsOf",
     },
     "Run.results": {
         "asOf": "AsOf",

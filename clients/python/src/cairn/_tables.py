@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable
 
@@ -103,6 +104,8 @@ class CurveTable:
 
     def add(self, curve: Mapping[str, Any], name: str | None) -> None:
         """The points of one curve."""
+        if curve.get("unplaced"):
+            warnings.warn(f"{name or curve['run']}, {curve['metric']}: {curve['unplaced']}", UnplacedWarning, 4)
         points = curve["points"]
         count = len(points)
         for column, value in (("run", curve["run"]), ("name", name), ("metric", curve["metric"])):
@@ -114,6 +117,36 @@ class CurveTable:
     def frame(self, to: str | None, coverage: Coverage | None) -> Frame:
         """The table so far."""
         return frame(self.columns, CURVE_TYPES, to, coverage)
+
+
+class UnplacedWarning(UserWarning):
+    """A curve is left out because what its ancestors had seen is not known, so that it has no place on the axis."""
+
+
+class AggregateTable:
+    """Gathers groups of runs, each as one curve, into one long table."""
+
+    def __init__(self, quantiles: Sequence[float]) -> None:
+        self.quantiles = [f"q{quantile:g}" for quantile in quantiles]
+        self.types: ColumnTypes = {"group": "text", "metric": "text", "x": "real", "n": "whole"}
+        for name in ("mean", "min", "max", *self.quantiles):
+            self.types[name] = "real"
+        self.columns: dict[str, list[Any]] = {name: [] for name in self.types}
+
+    def add(self, curve: Mapping[str, Any]) -> None:
+        """The points of one group; that of runs without a value, or of all runs, has no name."""
+        for left_out in curve["unplaced"]:
+            warnings.warn(f"{left_out['run']}: {left_out['why']}", UnplacedWarning, 4)
+        for point in curve["points"]:
+            row = {"group": curve["group"], "metric": curve["metric"], "n": whole(point["n"])}
+            row.update({name: real(point[name]) for name in ("x", "mean", "min", "max")})
+            row.update(zip(self.quantiles, map(real, point["quantiles"])))
+            for name, values in self.columns.items():
+                values.append(row[name])
+
+    def frame(self, to: str | None, coverage: Coverage | None) -> Frame:
+        """The table so far."""
+        return frame(self.columns, self.types, to, coverage)
 
 
 def every_point(table: Frame, names: Mapping[str, str], x: str, to: str | None) -> Frame:

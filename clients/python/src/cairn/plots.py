@@ -12,7 +12,7 @@ from .frames import Frame, at_seconds, needed, to_rows
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_mean"]
 
 
 def draw(
@@ -36,6 +36,26 @@ def draw(
         places: Any = [at_seconds(value) for value in xs] if x == "time" else xs
         drawing.plot(places, ys, label=label, linewidth=1.2)
     metrics = sorted({str(row["metric"]) for row in to_rows(frame)})
+    _finish(drawing, LABELS.get(x, x), metrics, log_x, log_y)
+    return drawing
+
+
+def draw_mean(
+    frame: Frame, *, x: str = "step", ax: Axes | None = None, log_x: bool = False, log_y: bool = False
+) -> Axes:
+    """Draws a frame that `aggregate` gave: the mean of each group, in a band from the least to the greatest value."""
+    pyplot = needed("matplotlib.pyplot", "plot")
+    drawing: Axes = ax if ax is not None else pyplot.subplots()[1]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in to_rows(frame):
+        groups.setdefault(str(row["group"] or "all"), []).append(row)
+    for group, rows in groups.items():
+        places: Any = [at_seconds(row["x"]) if x == "time" else row["x"] for row in rows]
+        label = f"{group} (n = {max(row['n'] for row in rows)})"
+        (line,) = drawing.plot(places, [row["mean"] for row in rows], label=label)
+        low, high = [row["min"] for row in rows], [row["max"] for row in rows]
+        drawing.fill_between(places, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    metrics = sorted({str(row["metric"]) for rows in groups.values() for row in rows})
     _finish(drawing, LABELS.get(x, x), metrics, log_x, log_y)
     return drawing
 

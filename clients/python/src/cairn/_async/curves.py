@@ -8,7 +8,7 @@ from typing import Any
 
 from .._ask import one
 from .._schema import Axis
-from .._tables import CurveTable, every_point
+from .._tables import AggregateTable, CurveTable, every_point
 from .._wire import chosen_word
 from ..errors import BadRequest, InvalidArgument
 from ..filters import AsOf
@@ -21,11 +21,12 @@ from .things import AsyncRun
 # metrics as ten, and a curve as 10 and a tenth of its points.
 COST = 40_000
 RUNS = 100
-CURVE = "run metric points { x value step tokens time attempt }"
+CURVE = "run metric unplaced points { x value step tokens time attempt }"
+AGGREGATE = "group metric runs unplaced { run why } points { x n mean min max quantiles }"
 
 
 class AsyncCurveQuestions(AsyncAsking):
-    """Curves of runs as frames."""
+    """Curves of runs as frames, one by one, taken together, or every point of them."""
 
     async def curves_of(
         self,
@@ -34,6 +35,12 @@ class AsyncCurveQuestions(AsyncAsking):
         *,
         x: str = "step",
         points: int | None = 500,
+        start: float | None = None,
+        stop: float | None = None,
+        smoothing: float | None = None,
+        resample: int | None = None,
+        ancestors: bool = False,
+        as_of: AsOf | None = None,
         to: FrameKind | None = None,
     ) -> Frame:
         """Curves of these runs as one frame; see `Runs.curves`."""
@@ -41,10 +48,23 @@ class AsyncCurveQuestions(AsyncAsking):
             raise InvalidArgument("no metric is named; name at least one, such as 'loss'")
         axis = chosen_word("x", x, Axis)
         if points is None:
-            return await self._every_point(runs, metrics, x, to)
-        if self.settings.as_of is not None:
-            raise InvalidArgument("curves of the past are read whole; give points=None")
-        arguments = {"metrics": list(metrics), "x": axis, "points": points}
+            if (start, stop, smoothing, resample, ancestors) != (None, None, None, None, False):
+                raise InvalidArgument(
+                    "points=None gives every point as it was logged; a range, smoothing, resample and ancestors need a "
+                    "number of points"
+                )
+            return await self._every_point(runs, metrics, x, as_of, to)
+        arguments = {
+            "metrics": list(metrics),
+            "x": axis,
+            "from": start,
+            "to": stop,
+            "points": points,
+            "smoothing": smoothed(smoothing),
+            "resample": resample,
+            "ancestors": ancestors or None,
+            "asOf": self.past(as_of),
+        }
         table, coverage, names = CurveTable(), None, {run.id: run.name for run in runs}
         cost = sum(10 if "*" in metric else 1 for metric in metrics) * (10 + max(points, 0) // 10)
         batch, ids = max(1, min(RUNS, COST // cost)), list(names)
@@ -64,14 +84,51 @@ class AsyncCurveQuestions(AsyncAsking):
         return table.frame(self.frames(to), coverage)
 
     async def _every_point(
-        self, runs: Sequence[AsyncRun], metrics: Sequence[str], x: str, to: FrameKind | None
+        self, runs: Sequence[AsyncRun], metrics: Sequence[str], x: str, as_of: AsOf | None, to: FrameKind | None
     ) -> Frame:
+        if x not in {"step", "tokens", "time"}:
+            raise InvalidArgument(f"x={x!r} counts along the lineage, which needs a number of points")
         names = {run.id: run.name for run in runs}
         if not names:
             return CurveTable().frame(self.frames(to), None)
-        asked = {"runs": list(names), "metrics": list(metrics), "asOf": self.past(None)}
+        asked = {"runs": list(names), "metrics": list(metrics), "asOf": self.past(as_of)}
         table = await bulk.read(self._connection, "curves", asked, "arrow" if installed("pyarrow") else "columns")
         return every_point(table, names, x, self.frames(to))
+
+    async def aggregate_of(
+        self,
+        runs: Sequence[str] | None,
+        metric: str,
+        *,
+        filter: str | None = None,
+        by: str | None = None,
+        x: str = "step",
+        points: int | None = None,
+        start: float | None = None,
+        stop: float | None = None,
+        smoothing: float | None = None,
+        ancestors: bool = False,
+        quantiles: Sequence[float] = (),
+        as_of: AsOf | None = None,
+        to: FrameKind | None = None,
+    ) -> Frame:
+        """Runs, by their ids or by a filter, as one curve or one for each group; see `Runs.aggregate`."""
+        arguments = {
+            "metric": metric,
+            "x": chosen_word("x", x, Axis),
+            "from": start,
+            "to": stop,
+            "points": points,
+            "smoothing": smoothed(smoothing),
+            "ancestors": ancestors or None,
+            "quantiles": list(quantiles) or None,
+            "asOf": self.past(as_of),
+        }
+        answer = await self.ask(one("aggregateCurves", AGGREGATE, runs=runs, filter=filter, groupBy=by, **arguments))
+        table = AggregateTable(quantiles)
+        for curve in answer.data["aggregateCurves"]:
+            table.add(curve)
+        return table.frame(self.frames(to), answer.coverage)
 
     async def read(
         self, table: str, *, to: FrameKind | None = None, as_of: AsOf | None = None, **arguments: Any
@@ -92,3 +149,12 @@ class AsyncCurveQuestions(AsyncAsking):
         It needs little memory whatever the table's size, and the file is there only once it is whole.
         """
         return await bulk.download(self._connection, table, {**arguments, "asOf": self.past(as_of)}, path)
+
+
+def smoothed(given: float | None) -> dict[str, Any] | None:
+    """Smoothing as the server reads it: a weight below 1, or a number of points."""
+    if given is None:
+        return None
+    if isinstance(given, bool) or given < 0 or (given >= 1 and given != int(given)):
+        raise InvalidArgument(f"smoothing={given!r}; give a weight from 0 to less than 1, or a number of points")
+    return {"ema": given} if given < 1 else {"mean": int(given)}

@@ -108,12 +108,12 @@ class AsyncPairs(AsyncListing[Pair[AsyncRun]]):
             found.update({run.ref: run for run in (pair.earlier, *pair.between, pair.later)})
         return list(found.values())
 
-    async def curves(self, *metrics: str, x: str = "tokens", **options: Any) -> Frame:
-        """Curves of all their runs as one frame; see `Runs.curves`."""
+    async def curves(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Frame:
+        """Curves of all their runs on one axis, which goes on from a parent to its descendants; see `Runs.curves`."""
         return await self._client.curves_of(await self.runs(), metrics, x=x, **options)
 
-    async def plot(self, *metrics: str, x: str = "tokens", **options: Any) -> Axes:
-        """Draws them; see `Runs.plot`."""
+    async def plot(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Axes:
+        """Draws them on one axis; see `Runs.plot`."""
         style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
         return draw(await self.curves(*metrics, x=x, to="columns", **options), x=x, **style)
 

@@ -19,6 +19,7 @@ from .._schema import (
     Note,
     Reproducible,
     RunFields,
+    RunMetric,
     Standing,
 )
 from .._tables import dig
@@ -156,6 +157,10 @@ class AsyncRun(AsyncThing, RunFields):
     async def gates(self) -> list[Gate]:
         """Gates' decisions on it."""
         return [Gate.read(item) for item in await self._ask("gates", Gate.SELECTION)]
+
+    async def metrics(self) -> list[RunMetric]:
+        """What it has of each metric: points, first step, last point, least and greatest value."""
+        return [RunMetric.read(item) for item in await self._ask("metricSummaries", RunMetric.SELECTION)]
 
     async def reproducible(self) -> Reproducible:
         """Whether it can be run again from what is recorded, and what is missing for that."""

@@ -107,12 +107,12 @@ class Pairs(Listing[Pair[Run]]):
             found.update({run.ref: run for run in (pair.earlier, *pair.between, pair.later)})
         return list(found.values())
 
-    def curves(self, *metrics: str, x: str = "tokens", **options: Any) -> Frame:
-        """Curves of all their runs as one frame; see `Runs.curves`."""
+    def curves(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Frame:
+        """Curves of all their runs on one axis, which goes on from a parent to its descendants; see `Runs.curves`."""
         return self._client.curves_of(self.runs(), metrics, x=x, **options)
 
-    def plot(self, *metrics: str, x: str = "tokens", **options: Any) -> Axes:
-        """Draws them; see `Runs.plot`."""
+    def plot(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Axes:
+        """Draws them on one axis; see `Runs.plot`."""
         style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
         return draw(self.curves(*metrics, x=x, to="columns", **options), x=x, **style)
 

@@ -3,19 +3,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._schema import Checkpoint, Standing
+from .._read import ColumnTypes
+from .._schema import Checkpoint, RunMetric, Standing
 from .._tables import kept
 from ..errors import InvalidArgument
 from ..frames import Frame, FrameKind, frame
-from ..plots import draw
+from ..plots import draw, draw_mean
 from ..results import standings_frame
 from .selection import Selection
 from .things import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+METRIC_TYPES: ColumnTypes = {
+    "run": "text",
+    "name": "text",
+    "metric": "text",
+    "points": "whole",
+    "first_step": "whole",
+    "last_step": "whole",
+    "last": "real",
+    "min": "real",
+    "max": "real",
+}
 
 R = TypeVar("R", bound="Runs")
 
@@ -38,18 +52,90 @@ class Runs(Selection[Run]):
         first, last = self._steps
         return step is not None and (first is None or step >= first) and (last is None or step <= last)
 
-    def curves(self, *metrics: str, x: str = "step", points: int | None = 500, to: FrameKind | None = None) -> Frame:
+    def curves(
+        self,
+        *metrics: str,
+        x: str = "step",
+        points: int | None = 500,
+        start: float | None = None,
+        stop: float | None = None,
+        smoothing: float | None = None,
+        resample: int | None = None,
+        ancestors: bool = False,
+        to: FrameKind | None = None,
+    ) -> Frame:
         """Curves of these runs as one frame: run, name, metric, x, value, step, tokens, time and attempt.
 
-        `x` is what the column `x` holds: `step`, `tokens`, or `time` in seconds since the Unix epoch. Each curve has at
-        most `points` points, among them every least and greatest value, so that no spike is lost; None gives every
-        point as it was logged.
+        In metrics `*` stands for any text. `x` is what the column `x` holds: `step`, `tokens`, or `time` in seconds
+        since the Unix epoch; `lineage_steps` and `lineage_tokens` count on from the runs that a run went on from.
+        `start` and `stop` are the ends of the range on that axis, both included.
+
+        Each curve has at most `points` points, among them every least and greatest value, so that no spike is lost;
+        None gives every point as it was logged. `smoothing` is a weight from 0 to less than 1 (exponential, as
+        TensorBoard has it) or a number of points to average; `resample` gives so many even places instead. With
+        `ancestors` each run's curve begins with those of the runs it went on from.
         """
-        client = self._client if self._as_of is None else self._client.using(as_of=self._as_of)
-        if self._steps == (None, None):
-            return client.curves_of(self.all(), metrics, x=x, points=points, to=to)
-        found = client.curves_of(self.all(), metrics, x=x, points=points, to="columns")
+        first, last = self._steps
+        is_range = x == "step" and points is not None
+        options: dict[str, Any] = {
+            "start": upper(start, first) if is_range else start,
+            "stop": lower(stop, last) if is_range else stop,
+            "smoothing": smoothing,
+            "resample": resample,
+        }
+        options.update(x=x, points=points, ancestors=ancestors, as_of=self._as_of)
+        if is_range or self._steps == (None, None):
+            return self._client.curves_of(self.all(), metrics, to=to, **options)
+        found = self._client.curves_of(self.all(), metrics, to="columns", **options)
         return kept(found, self._takes, self._client.frames(to))
+
+    def aggregate(
+        self,
+        metric: str,
+        *,
+        by: str | None = None,
+        x: str = "step",
+        points: int | None = None,
+        quantiles: Sequence[float] = (),
+        smoothing: float | None = None,
+        start: float | None = None,
+        stop: float | None = None,
+        ancestors: bool = False,
+        to: FrameKind | None = None,
+    ) -> Frame:
+        """Several runs as one curve, such as the seeds of one recipe: group, metric, x, n, mean, min and max.
+
+        `by` is the path by which runs are grouped, such as `config.size`; without it all of them are one group. There
+        may be 1,000 runs at most.
+        `quantiles`, each from 0 to 1, are columns such as `q0.5`. The other arguments are those of `curves`.
+        """
+        # A filter alone is looked up by the server.
+        is_filter = self._filter is not None and self._limit is None
+        runs = None if is_filter else [ref.partition(":")[2] for ref in self.refs()]
+        options: dict[str, Any] = {"x": x, "points": points, "quantiles": quantiles, "smoothing": smoothing}
+        options.update(start=start, stop=stop, ancestors=ancestors, as_of=self._as_of)
+        options.update(by=by, filter=self._filter if is_filter else None)
+        return self._client.aggregate_of(runs, metric, to=to, **options)
+
+    def plot_mean(self, metric: str, *, by: str | None = None, x: str = "step", **options: Any) -> Axes:
+        """Draws the mean of each group of runs as a line, in a band from the least to the greatest of their values.
+
+        Options are those of `aggregate` and of `cairn.plots.draw_mean` (ax, log_x, log_y).
+        """
+        style = {name: options.pop(name) for name in ("ax", "log_x", "log_y") if name in options}
+        return draw_mean(self.aggregate(metric, by=by, x=x, to="columns", **options), x=x, **style)
+
+    def metrics(self, to: FrameKind | None = None) -> Frame:
+        """What these runs have of each metric: run, name, metric, points, first_step, last_step, last, min and max."""
+        rows: list[dict[str, Any]] = []
+        for page in self._pages(f"ref name metricSummaries {{ {RunMetric.SELECTION} }}", PART):
+            for node in page:
+                for metric in map(RunMetric.read, node["metricSummaries"]):
+                    row = {"run": node["ref"], "name": node["name"], "metric": metric.name, "points": metric.points}
+                    row.update(first_step=metric.first_step, last_step=metric.last.step, last=metric.last.value)
+                    rows.append({**row, "min": metric.min, "max": metric.max})
+        columns = {name: [row[name] for row in rows] for name in METRIC_TYPES}
+        return frame(columns, METRIC_TYPES, self._client.frames(to), self.coverage)
 
     def results(self, to: FrameKind | None = None) -> Frame:
         """Results measured on these runs, a row for each; `superseded` is the reason where one no longer counts."""
@@ -85,3 +171,13 @@ class Runs(Selection[Run]):
                             columns[name].append(getattr(part, name))
         types = {"run": "text", "name": "text", **kind.TYPES}
         return frame(columns, types, self._client.frames(to), self.coverage)
+
+
+def upper(one: float | None, other: float | None) -> float | None:
+    """The greater of two lower ends, either of which may be absent."""
+    return other if one is None else one if other is None else max(one, other)
+
+
+def lower(one: float | None, other: float | None) -> float | None:
+    """The lesser of two upper ends, either of which may be absent."""
+    return other if one is None else one if other is None else min(one, other)

@@ -20,6 +20,7 @@ from .._schema import (
     Note,
     Reproducible,
     RunFields,
+    RunMetric,
     Standing,
 )
 from .._tables import dig
@@ -157,6 +158,10 @@ class Run(Thing, RunFields):
     def gates(self) -> list[Gate]:
         """Gates' decisions on it."""
         return [Gate.read(item) for item in self._ask("gates", Gate.SELECTION)]
+
+    def metrics(self) -> list[RunMetric]:
+        """What it has of each metric: points, first step, last point, least and greatest value."""
+        return [RunMetric.read(item) for item in self._ask("metricSummaries", RunMetric.SELECTION)]
 
     def reproducible(self) -> Reproducible:
         """Whether it can be run again from what is recorded, and what is missing for that."""
