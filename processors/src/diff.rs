@@ -7,11 +7,12 @@ pub use json::{Change, changes};
 
 use crate::{Context, Error};
 use cairn_projections::catalog::Entity;
+use cairn_projections::curves::MetricSummary;
 use cairn_projections::lineage::{Direction, DocumentsDiff};
-use cairn_schemas::{Position, Ref, RunId};
+use cairn_schemas::{Position, Real, Ref, RunId};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Neighbours of a run that are looked at for its data, of one kind.
 const NEIGHBOURS_MAX: usize = 10_000;
@@ -55,9 +56,9 @@ impl DiffQuery {
 pub struct Figure {
     pub points: u64,
     pub last_step: u64,
-    pub last: cairn_schemas::Real,
-    pub min: cairn_schemas::Real,
-    pub max: cairn_schemas::Real,
+    pub last: Real,
+    pub min: Real,
+    pub max: Real,
 }
 
 /// A metric of either run.
@@ -157,39 +158,39 @@ pub fn diff(ctx: &Context, query: &DiffQuery) -> Result<RunDiff, Error> {
     })
 }
 
-/// A run as the catalog has it, if it was heard of by then.
+/// A run as it was at a position.
 fn run_of(ctx: &Context, run: &RunId, position: Option<Position>) -> Result<Entity, Error> {
     let reference = Ref::Run(*run).to_string();
-    let found = ctx.projections().catalog().get(&reference)?;
-    let is_there = |run: &Entity| position.is_none_or(|position| run.created_position <= position);
-    found.filter(is_there).ok_or_else(|| Error::UnknownRef {
+    let found = ctx.projections().catalog().state(&reference, position)?;
+    found.ok_or_else(|| Error::UnknownRef {
         kind: "run",
         reference,
         hint: "`cairn status` names the latest; with `as of`, it must have begun by then".into(),
     })
 }
 
-fn metrics(ctx: &Context, query: &DiffQuery, _position: Option<Position>) -> Result<(Vec<MetricChange>, u64), Error> {
-    let curves = ctx.projections().curves();
-    let (mut changes, mut equal) = (Vec::new(), 0);
-    let names: BTreeSet<String> =
-        curves.runs_metrics(&query.before)?.into_iter().chain(curves.runs_metrics(&query.after)?).collect();
-    for metric in names {
-        let figure = |run: &RunId| -> Result<Option<Figure>, Error> {
-            let points = curves.series(run, &metric)?;
-            let values = || points.iter().map(|point| point.value).filter(|value| !value.is_nan());
-            Ok(points.last().map(|last| Figure {
-                points: points.len() as u64,
-                last_step: last.step,
-                last: cairn_schemas::Real(last.value),
-                min: cairn_schemas::Real(values().fold(f64::NAN, f64::min)),
-                max: cairn_schemas::Real(values().fold(f64::NAN, f64::max)),
-            }))
+/// Figures of both runs' metrics, as of a position.
+fn metrics(ctx: &Context, query: &DiffQuery, position: Option<Position>) -> Result<(Vec<MetricChange>, u64), Error> {
+    let figures = |run: &RunId| -> Result<BTreeMap<String, Figure>, Error> {
+        let metrics = ctx.projections().curves().metrics(run, position)?;
+        let real = |value: Option<f64>| Real(value.unwrap_or(f64::NAN));
+        let figure = |metric: &MetricSummary| Figure {
+            points: metric.points,
+            last_step: metric.last.step,
+            last: Real(metric.last.value),
+            min: real(metric.min),
+            max: real(metric.max),
         };
-        let (before, after) = (figure(&query.before)?, figure(&query.after)?);
+        Ok(metrics.iter().map(|metric| (metric.name.clone(), figure(metric))).collect())
+    };
+    let (before, after) = (figures(&query.before)?, figures(&query.after)?);
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let (mut changes, mut equal) = (Vec::new(), 0);
+    for metric in names {
+        let (before, after) = (before.get(metric).cloned(), after.get(metric).cloned());
         match before == after {
             true => equal += 1,
-            false => changes.push(MetricChange { metric, before, after }),
+            false => changes.push(MetricChange { metric: metric.clone(), before, after }),
         }
     }
     Ok((changes, equal))
