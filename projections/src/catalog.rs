@@ -24,6 +24,7 @@ pub use columns::PathInfo;
 pub use find::{Find, Found, Item, Matching};
 pub use history::family_of;
 
+use crate::Curves;
 use crate::projection::{Live, Projection};
 use cairn_schemas::{Blake3, Position, Ref, RunId, Timestamp};
 use std::fmt;
@@ -224,10 +225,11 @@ pub struct Rejection {
 
 /// Queries over what exists.
 #[derive(Clone)]
-pub struct Catalog(Arc<Live>);
+pub struct Catalog(Arc<Live>, Curves);
 
 impl Catalog {
-    pub(crate) fn over(live: Arc<Live>) -> Self {
-        Self(live)
+    /// `curves` say what the metrics of a run were.
+    pub(crate) fn over(live: Arc<Live>, curves: Curves) -> Self {
+        Self(live, curves)
     }
 }

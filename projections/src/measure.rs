@@ -4,7 +4,7 @@
 use crate::catalog::{self, Catalog};
 use crate::curves::{self, Curves};
 use crate::projection::{Filled, Live};
-use crate::store::{Changes, Order, Store};
+use crate::store::{Changes, Memory, Order, Store};
 use crate::{Engine, Error};
 use cairn_schemas::Recorded;
 use std::ops::ControlFlow;
@@ -55,7 +55,8 @@ impl CatalogAlone {
         self.0.apply(events)
     }
     pub fn catalog(&self) -> Catalog {
-        Catalog::over(self.0.clone())
+        let none = Filled::over(Box::new(Memory::default())).expect("memory is readable");
+        Catalog::over(self.0.clone(), Curves::over(Arc::new(Live::new(&curves::PROJECTION, none))))
     }
 }
 

@@ -57,11 +57,12 @@ impl Projections {
             let found = follower.lives().iter().find(|live| live.projection.name == projection.name);
             found.expect("a projection of the list").clone()
         };
+        let curves = Curves::over(live(&curves::PROJECTION));
         let views = Views {
-            curves: Curves::over(live(&curves::PROJECTION)),
             evals: Evals::over(live(&evals::PROJECTION)),
-            catalog: Catalog::over(live(&catalog::PROJECTION)),
+            catalog: Catalog::over(live(&catalog::PROJECTION), curves.clone()),
             lineage: Lineage::over(live(&lineage::PROJECTION)),
+            curves,
             follower,
         };
         Ok(Self(Arc::new(views)))

@@ -1,9 +1,10 @@
 //! Questions to the catalog: entities, lists, runs and jobs.
 
-use super::rows::{self, CheckpointRow, EntityRow, JobRow, Progress, RejectionRow};
+use super::rows::{self, CheckpointRow, EntityRow, JobRow, Latest, Progress, RejectionRow};
 use super::{Catalog, CheckpointRecord, Entity, JobRecord, KINDS, Page, Rejection, past};
 use crate::Error;
 use crate::attempts::{Takeover, is_hidden};
+use crate::curves::Point;
 use crate::key::Fields;
 use crate::projection::{collect, decode};
 use crate::store::{Order, Row, Store, page};
@@ -85,8 +86,18 @@ impl Catalog {
     }
 
     /// What a run's steps had said by a position that its latest step is behind.
-    pub(super) fn progress_as_of(&self, _run: &RunId, _position: Position) -> Result<Option<Progress>, Error> {
-        Ok(None)
+    pub(super) fn progress_as_of(&self, run: &RunId, position: Position) -> Result<Option<Progress>, Error> {
+        let latest = self.1.latest(run, Some(position))?;
+        let Some((_, last)) = latest.iter().max_by_key(|(_, point)| (point.attempt, point.step)) else {
+            return Ok(None);
+        };
+        let (attempt, step, tokens) = (last.attempt, last.step, last.tokens);
+        let metric = |(name, point): (String, Point)| {
+            let Point { value, attempt, step, .. } = point;
+            Latest { name, value, attempt, step }
+        };
+        let metrics = latest.into_iter().map(metric).collect();
+        Ok(Some(Progress { attempt, step, tokens, metrics, ..Progress::default() }))
     }
 
     /// Positions of the events that changed an entity, in order, its first among them.

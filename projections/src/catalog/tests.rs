@@ -1,7 +1,7 @@
 //! Entities, lists and the indexes that processors ask.
 
 use super::{Catalog, PROJECTION, RunState, family_of};
-use crate::Error;
+use crate::{Curves, Error};
 use crate::testing::{
     artifact, checkpoint, committed, document, gate, history, ingested, job_completed, job_started, judgment, live,
     model, promoted, reference, resumed, rolled_back, run_id, step, training_started,
@@ -15,7 +15,8 @@ use cairn_schemas::events::training::{MetricValue, RunCompleted};
 use cairn_schemas::{Event, Position, ProjectName, Real, Ref};
 
 pub(super) fn catalog(events: Vec<Event>) -> Catalog {
-    Catalog::over(live(&PROJECTION, events))
+    let curves = Curves::over(live(&crate::curves::PROJECTION, events.clone()));
+    Catalog::over(live(&PROJECTION, events), curves)
 }
 
 fn team() -> ProjectName {

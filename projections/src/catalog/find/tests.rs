@@ -1,6 +1,7 @@
 //! Lists by filter and order, against plain lists; and the past, against catalogs of that past.
 
 use super::*;
+use crate::Curves;
 use crate::catalog::tests::catalog;
 use crate::projection::{Filled, Live};
 use crate::store::Memory;
@@ -104,8 +105,9 @@ fn refs(items: &[Item]) -> Vec<&str> {
     items.iter().map(|item| item.entity.reference.as_str()).collect()
 }
 
-const FILTERS: [&str; 9] = [
+const FILTERS: [&str; 10] = [
     "",
+    "metrics.loss < 9 OR step > 40",
     "config.x > 0",
     "config.x IS NULL OR config.deep.y = 'a'",
     "NOT tags.team = 'b' AND state != 'failed'",
@@ -185,7 +187,8 @@ fn lists_in_memory_stay_in_step_with_the_rows() {
         println!("seed {seed}");
         let mut random = Random::new(seed);
         let live = Arc::new(Live::new(&crate::catalog::PROJECTION, Filled::over(Box::new(Memory::default())).unwrap()));
-        let stepped = Catalog::over(live.clone());
+        let curves = Curves::over(crate::testing::live(&crate::curves::PROJECTION, []));
+        let stepped = Catalog::over(live.clone(), curves);
         let (list, mut events) = (List::default(), Vec::new());
         for _ in 0..30 {
             let length = 1 + random.below(30) as usize;
@@ -197,7 +200,7 @@ fn lists_in_memory_stay_in_step_with_the_rows() {
             let fresh = catalog(events.clone());
             assert_eq!(stepped.paths("run").unwrap(), fresh.paths("run").unwrap(), "seed {seed}");
             let order = ORDERS[random.below(6) as usize];
-            let filter = FILTERS[random.below(9) as usize];
+            let filter = FILTERS[random.below(10) as usize];
             let ask =
                 |catalog: &Catalog| catalog.find(&question(filter, order, true, 1_000)).map_err(|e| e.to_string());
             assert_eq!(ask(&stepped), ask(&fresh), "seed {seed}, {filter} by {order}");
@@ -210,7 +213,7 @@ fn the_past_is_as_a_catalog_of_that_past_has_it() {
     for seed in 0..4 {
         println!("seed {seed}");
         let mut events = life(&mut Random::new(seed), 600);
-        events.retain(|event| !matches!(event, Event::StepLogged(_) | Event::RunCompleted(_)));
+        events.retain(|event| !matches!(event, Event::RunCompleted(_)));
         events.truncate(400);
         let now = catalog(events.clone());
         for length in [1, 2, 17, 100, 250, 399, 400] {
