@@ -230,7 +230,8 @@ fn long(engine: Engine, steps: u64) {
     told("  by tokens", format!("{:.2} ms", asked(&mut || _ = ask(&by_tokens))), "20");
     let smooth = CurveQuery { smoothing: Some(Smoothing::Ema(0.99)), ..whole };
     told("  smoothed over every point, once", format!("{:.0} ms", once(&mut || _ = ask(&smooth))), "");
-    drop(reopened);
+    // An engine holds its folder until the last one lets go.
+    drop((curves, reopened));
 
     let reopened = CurvesAlone::open(engine, dir.path()).expect("a store");
     let curves = reopened.curves();
