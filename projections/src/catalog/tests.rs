@@ -1,11 +1,11 @@
 //! Entities, lists and the indexes that processors ask.
 
 use super::{Catalog, PROJECTION, RunState, family_of};
-use crate::{Curves, Error};
 use crate::testing::{
     artifact, checkpoint, committed, document, gate, history, ingested, job_completed, job_started, judgment, live,
     model, promoted, reference, resumed, rolled_back, run_id, step, training_started,
 };
+use crate::{Curves, Error};
 use cairn_schemas::events::dataset::{DocumentsAdded, VersionWithdrawn};
 use cairn_schemas::events::deployment::Retired;
 use cairn_schemas::events::job::{JobCancelled, JobFailed};
