@@ -44,6 +44,10 @@ bench: setup ## figures, each beside the machine's own limit
 	@$(CARGO) bench --locked -p cairn-projections --bench follow --bench stores --bench curves --bench catalog --bench evals --bench lineage
 	@$(CARGO) bench --locked -p cairn-server --bench http
 	@$(CARGO) run --release --locked -p cairn-gpu --example train_speed
+	@$(CARGO) build --release --locked -p cairn-cli
+	@test -x .cache/bench/bin/pip || python3 -m venv .cache/bench
+	@.cache/bench/bin/pip install --quiet --require-hashes --requirement tests/bench/requirements.txt
+	@.cache/bench/bin/python tests/bench/mlflow_peer.py --cairn $(or $(CARGO_TARGET_DIR),target)/release/cairn
 
 generate: ## write the committed schemas and the Python client's generated half anew
 	@CAIRN_UPDATE=1 $(CARGO) test --locked -p cairn-schemas --test json_schemas -p cairn-server --test sdl

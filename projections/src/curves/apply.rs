@@ -49,6 +49,12 @@ pub(super) fn apply(recorded: &Recorded, rows: &mut Rows<'_>) -> Result<(), Erro
             rows.write(rows::tokens(&e.run, e.step, position), &e.tokens);
             Ok(())
         }
+        Event::CheckpointListed(e) => {
+            if let Some(tokens) = e.tokens {
+                rows.write(rows::tokens(&e.run, e.step, position), &tokens);
+            }
+            Ok(())
+        }
         Event::RunCompleted(e) => {
             rows.write(rows::tokens(&e.run, e.steps, position), &e.tokens);
             settle(&e.run, rows)
