@@ -196,13 +196,15 @@ fn what_was_production_when() {
 fn things_of_any_kind_are_listed() {
     let server = TestServer::start();
     let last = server.record(&common::history());
-    let answer = server.query(&format!(
-        r#"{{ artifacts: entities(kind: "artifact", filter: "role = 'checkpoint'", atLeast: {last}) {{ totalCount nodes {{ ref kind name attributes }} }}
-              documents: entities(kind: "document", orderBy: "name") {{ nodes {{ name state }} }}
-              gates: entities(kind: "gate", newestFirst: false, first: 1) {{ totalCount nodes {{ ref state }} pageInfo {{ hasNextPage }} }}
-              evaluations(filter: "metrics.format_validity > 0.9 AND task = 'answers'") {{ nodes {{ ref task }} }}
-              deployments(filter: "active.model IS NOT NULL", orderBy: "responses DESC, name") {{ nodes {{ ref target }} }} }}"#
-    ));
+    // Fields are answered side by side, and only the one that waits would wait.
+    server.query(&format!("{{ coverage(atLeast: {last}) {{ position }} }}"));
+    let answer = server.query(
+        r#"{ artifacts: entities(kind: "artifact", filter: "role = 'checkpoint'") { totalCount nodes { ref kind name attributes } }
+              documents: entities(kind: "document", orderBy: "name") { nodes { name state } }
+              gates: entities(kind: "gate", newestFirst: false, first: 1) { totalCount nodes { ref state } pageInfo { hasNextPage } }
+              evaluations(filter: "metrics.format_validity > 0.9 AND task = 'answers'") { nodes { ref task } }
+              deployments(filter: "active.model IS NOT NULL", orderBy: "responses DESC, name") { nodes { ref target } } }"#
+    );
     assert_eq!(answer["artifacts"]["nodes"][0]["name"], "checkpoint");
     assert_eq!(answer["documents"]["nodes"][0]["state"], "ingested");
     assert_eq!(answer["gates"]["totalCount"], 1);

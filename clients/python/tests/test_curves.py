@@ -119,7 +119,7 @@ def test_a_fine_tuning_goes_on_where_its_pretraining_ended(client: cairn.Client)
 
 
 def test_ranges_smoothing_and_even_places_are_the_servers(client: cairn.Client) -> None:
-    run = client.runs(f"id = '{s.SEEDS[0]}'")
+    run = client.runs(f"ref = 'run:{s.SEEDS[0]}'")
     assert run.curves("loss", start=3, stop=5, to="columns")["step"] == [3, 4, 5]
     assert run.steps(3, 5).curves("loss", to="columns")["step"] == [3, 4, 5]
     assert run.steps(3, 5).curves("loss", x="tokens", to="columns")["step"] == [3, 4, 5]
@@ -146,7 +146,7 @@ def test_seeds_are_taken_together(client: cairn.Client) -> None:
 
 
 def test_every_point_comes_in_bulk_and_is_the_same(client: cairn.Client) -> None:
-    runs = client.runs(f"id IN ('{s.BASE}', '{s.TUNED}')")
+    runs = client.runs(f"ref IN ('run:{s.BASE}', 'run:{s.TUNED}')")
     for axis in ("step", "tokens", "time"):
         some, every = (runs.curves("loss", x=axis, points=points, to="columns") for points in (500, None))
         key = ("run", "step")

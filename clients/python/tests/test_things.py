@@ -164,8 +164,8 @@ def test_a_wrong_filter_is_refused_with_its_place(client: cairn.Client) -> None:
 
 
 def test_runs_become_a_table(client: cairn.Client) -> None:
-    table = client.runs(order_by="name").frame("name", "seed", "config.optimizer.lr", to="columns")
-    assert list(table) == ["name", "seed", "config.optimizer.lr"]
+    table = client.runs(order_by="name").frame("name", "method", "config.optimizer.lr", to="columns")
+    assert list(table) == ["name", "method", "config.optimizer.lr"]
     rows = {row["name"]: row for row in table.rows()}
     assert rows["base"]["config.optimizer.lr"] == 3e-4
     assert rows["base-sft"]["config.optimizer.lr"] is None

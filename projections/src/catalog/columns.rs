@@ -166,7 +166,8 @@ impl Table {
 
     /// Knows these paths, as far as another table knows them. Before there are rows.
     pub(super) fn know(&mut self, paths: &[&str], other: &Table) {
-        for path in paths.iter().filter(|path| other.column(path).is_ok()) {
+        // A tag or setting that all have lost since was known then: an answer about the past must not become an error.
+        for path in paths.iter().filter(|path| path.contains('.') || other.column(path).is_ok()) {
             self.number_of(path);
         }
         self.fixed = self.columns.len() as u32;
