@@ -95,7 +95,8 @@ fn beside(
                 let batch = Arc::new(events.read(at, count(at, until))?);
                 let Some(last) = batch.last() else { break };
                 from = last.position.next();
-                let going = lanes.iter_mut().fold(false, |any, lane| lane.send(&batch) || any);
+                // Every lane is sent the batch, so `any` would not do.
+                let going = lanes.iter_mut().filter_map(|lane| lane.send(&batch).then_some(())).count() > 0;
                 if !going || !watch() {
                     break;
                 }

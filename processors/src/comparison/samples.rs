@@ -67,13 +67,17 @@ fn is_here(ctx: &Context, artifact: &Ref) -> Result<bool, Error> {
     Ok(ctx.ledger().artifacts(ctx.tenant()).contains(&artifact_digest(artifact)?))
 }
 
-/// Sample, metric and score of everything in an artifact.
-fn lines(ctx: &Context, artifact: &Ref) -> Result<Vec<(String, String, f64)>, Error> {
+/// Sample, metric and score.
+type Scored = (String, String, f64);
+
+/// Everything in an artifact.
+fn lines(ctx: &Context, artifact: &Ref) -> Result<Vec<Scored>, Error> {
     parse(&artifact_bytes(ctx, artifact)?)
         .map_err(|(line, why)| Error::Stored { what: format!("samples `{artifact}`, line {line}"), why })
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<(String, String, f64)>, (usize, String)> {
+/// The error names the line.
+fn parse(bytes: &[u8]) -> Result<Vec<Scored>, (usize, String)> {
     let mut found = Vec::new();
     for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         let line: Line = serde_json::from_slice(line).map_err(|e| (number + 1, e.to_string()))?;

@@ -164,7 +164,7 @@ impl Table {
         }
     }
 
-    /// Knows these paths, as far as another table knows them. Before there are rows.
+    /// Knows these paths, as far as another table knows them or they lie in something. Before there are rows.
     pub(super) fn know(&mut self, paths: &[&str], other: &Table) {
         // A tag or setting that all have lost since was known then: an answer about the past must not become an error.
         for path in paths.iter().filter(|path| path.contains('.') || other.column(path).is_ok()) {

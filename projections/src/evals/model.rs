@@ -109,7 +109,7 @@ impl Model {
             ..Filter::default()
         };
         let by_then = |plain: &&Plain| board.at.as_of.is_none_or(|as_of| plain.position <= as_of.get());
-        let newest = self.results.iter().filter(|plain| Self::takes(&part, plain)).filter(by_then).next_back();
+        let newest = self.results.iter().filter(|plain| Self::takes(&part, plain)).rfind(by_then);
         let higher = newest.is_none_or(|plain| plain.e.metrics[plain.ordinal as usize].higher_is_better);
         let merit = |plain: &Plain| match plain.value() {
             value if value.is_nan() => (true, 0.0),

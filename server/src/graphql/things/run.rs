@@ -1,4 +1,5 @@
 //! Runs: a processor's job, a training, or both.
+#![allow(clippy::too_many_arguments, reason = "the arguments of a field are those of its function")]
 
 use crate::state::App;
 use async_graphql::{Context, MergedObject, Object, Result, SimpleObject};
