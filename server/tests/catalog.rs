@@ -203,7 +203,7 @@ fn things_of_any_kind_are_listed() {
               documents: entities(kind: "document", orderBy: "name") { nodes { name state } }
               gates: entities(kind: "gate", newestFirst: false, first: 1) { totalCount nodes { ref state } pageInfo { hasNextPage } }
               evaluations(filter: "metrics.format_validity > 0.9 AND task = 'answers'") { nodes { ref task } }
-              deployments(filter: "active.model IS NOT NULL", orderBy: "responses DESC, name") { nodes { ref target } } }"#
+              deployments(filter: "active.model IS NOT NULL", orderBy: "target DESC, name") { nodes { ref target } } }"#
     );
     assert_eq!(answer["artifacts"]["nodes"][0]["name"], "checkpoint");
     assert_eq!(answer["documents"]["nodes"][0]["state"], "ingested");

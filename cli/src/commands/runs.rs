@@ -88,7 +88,8 @@ fn cell(value: &Option<Value>) -> String {
     match value {
         None => "-".into(),
         Some(Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
+        // Whole numbers as they are written: 74258055168, not 74258055168.0.
+        Some(value) => value.as_f64().map_or_else(|| value.to_string(), |number| number.to_string()),
     }
 }
 

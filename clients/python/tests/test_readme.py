@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import cairn
+
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
@@ -29,6 +31,9 @@ def test_every_example_gives_what_the_readme_says(
     assert len(example.examples) > 10
     said: list[str] = []
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    failed, _ = doctest.DocTestRunner(optionflags=options).run(example, out=said.append)
+    failed, _ = doctest.DocTestRunner(optionflags=options).run(example, out=said.append, clear_globs=False)
+    for value in example.globs.values():
+        if isinstance(value, cairn.Client):
+            value.close()
     assert failed == 0, "".join(said)
     assert re.search(r"savefig\(", text)
