@@ -8,7 +8,7 @@ use cairn_processors::comparison::{self, Compared, Contender, Method, Pair, Ques
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// 2 to 4 models, runs or evaluations; run:<uuid>#2000 is a checkpoint by its step.
+    /// 2 to 4 models, runs or evaluations; run:UUID#2000 is a checkpoint by its step.
     #[arg(required = true, num_args = 2..=4, value_name = "SUBJECT")]
     subjects: Vec<String>,
     #[arg(long, value_name = "T")]

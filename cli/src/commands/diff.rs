@@ -12,7 +12,7 @@ const VALUE_CHARS: usize = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// A run: its id, or run:<id>.
+    /// A run: its id, or run:UUID.
     #[arg(value_name = "RUN")]
     before: RunId,
     /// The run to compare it with.

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Kind {
-    /// Curves of the OLMo scaling ladder: files <size>-<multiple>xC.csv, each a run.
+    /// Curves of the OLMo scaling ladder: files such as 190M-5xC.csv, each a run.
     Ladder {
         #[command(flatten)]
         from: From,
