@@ -5,6 +5,9 @@ use cairn_tests::outside;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Ends well once all projections cover what is recorded: a server that has just begun answers before.
+const CAUGHT_UP: &str =
+    r#"import json, sys; r = json.load(sys.stdin); sys.exit(any(at != r["head"] for at in r["projections"].values()))"#;
 /// The address that guides show.
 const SHOWN: &str = "127.0.0.1:8470";
 /// What ends each step's output.
@@ -105,7 +108,8 @@ impl Session {
             }
             Language::Shell if step.script.starts_with("cairn serve") => {
                 // Whoever reads the guide waits for the server too, without knowing it.
-                let waiting = format!("until curl -sf http://{SHOWN}/healthz >/dev/null; do sleep 0.1; done");
+                let waiting =
+                    format!("until curl -sf http://{SHOWN}/readyz | python3 -c '{CAUGHT_UP}' 2>&-; do sleep 0.1; done");
                 let command = step.script.replacen("cairn serve", &format!("cairn serve --listen {SHOWN}"), 1);
                 format!("{command}\n{waiting}")
             }
