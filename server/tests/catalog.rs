@@ -137,9 +137,10 @@ fn the_past_is_asked_by_position_and_does_not_change() {
         r#"mutation {{ annotate(ref: "{run}", tags: {{team: null, tier: 2}}, owner: "", note: "seen") {{ position }} }}"#
     ));
     let position = said["annotate"]["position"].as_u64().unwrap();
+    // Fields are answered side by side: each that is to see the annotation waits for it.
     let now = server.query(&format!(
         r#"{{ entity(ref: "{run}", atLeast: {position}) {{ owner tags notes {{ note position }} }}
-              runs(filter: "tags.tier = 2 AND notes LIKE '%seen%'") {{ nodes {{ id }} }} }}"#
+              runs(filter: "tags.tier = 2 AND notes LIKE '%seen%'", atLeast: {position}) {{ nodes {{ id }} }} }}"#
     ));
     assert_eq!(
         now["entity"],
