@@ -5,6 +5,7 @@ pub mod graph;
 
 mod checkpoint;
 mod data;
+mod engine;
 mod error;
 mod evaluate;
 mod generate;
@@ -20,6 +21,10 @@ mod weights;
 
 pub use checkpoint::Checkpoint;
 pub use data::{Batch, Example, IGNORE, Loader, LoaderState, Overlong, Row, batches, pack};
+pub use engine::{
+    Answer, Canceller, Chunk, DecoderParts, EngineOptions, Handle, Load, Output, Plan, Quantisation, Request,
+    TokenLogprob, Usage,
+};
 pub use error::Error;
 pub use evaluate::{ExampleScore, RowScore, Scorer};
 pub use generate::{Finish, Generated, Generator};

@@ -1,7 +1,8 @@
-//! From logits to a token: greedy, or drawn after temperature, top-k and top-p, in that order.
+//! From logits to a token: greedy, or drawn after penalties, temperature, top-k, top-p and min-p, in that order.
 //! A draw depends on (seed, row, position) and the row's own logits, never on the rest of the batch.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,9 @@ use crate::{CounterRng, Error, RngState};
 
 /// Words of the generator set apart for one position.
 const WORDS_PER_POSITION: u64 = 4;
+
+/// Of presence and frequency, as OpenAI limits them.
+const PENALTY_MAX: f32 = 2.0;
 
 /// How tokens are chosen and when to stop.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -28,12 +32,36 @@ pub struct Sampling {
     /// Tokens that end a row. They are not part of what is generated.
     #[serde(default)]
     pub stop: Vec<u32>,
+    /// Only tokens at least this likely in proportion to the likeliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_p: Option<f32>,
+    /// Above 1: tokens of the prompt and the answer become less likely. Positive logits are divided by it, negative
+    /// ones multiplied (Keskar et al., 2019).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetition_penalty: Option<f32>,
+    /// Taken off the logit of each token that the answer has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence_penalty: Option<f32>,
+    /// Taken off the logit of a token for each time that the answer has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frequency_penalty: Option<f32>,
 }
 
 impl Sampling {
     /// The likeliest token each time, up to `max_new_tokens` or one of `stop`.
     pub fn greedy(max_new_tokens: usize, stop: Vec<u32>) -> Self {
-        Self { temperature: 0.0, top_k: None, top_p: None, seed: 0, max_new_tokens, stop }
+        Self {
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+            seed: 0,
+            max_new_tokens,
+            stop,
+            min_p: None,
+            repetition_penalty: None,
+            presence_penalty: None,
+            frequency_penalty: None,
+        }
     }
 
     /// Refuses values without a meaning, naming the key.
@@ -48,6 +76,25 @@ impl Sampling {
             && !(top_p > 0.0 && top_p <= 1.0)
         {
             return Err(Error::invalid("top_p", top_p, "a probability above 0 and up to 1"));
+        }
+        if let Some(min_p) = self.min_p
+            && !(0.0..=1.0).contains(&min_p)
+        {
+            return Err(Error::invalid("min_p", min_p, "a probability from 0 to 1"));
+        }
+        if let Some(penalty) = self.repetition_penalty
+            && !(penalty.is_finite() && penalty > 0.0)
+        {
+            return Err(Error::invalid("repetition_penalty", penalty, "a number above 0; 1 changes nothing"));
+        }
+        for (key, penalty) in
+            [("presence_penalty", self.presence_penalty), ("frequency_penalty", self.frequency_penalty)]
+        {
+            if let Some(penalty) = penalty
+                && !(-PENALTY_MAX..=PENALTY_MAX).contains(&penalty)
+            {
+                return Err(Error::invalid(key, penalty, format!("a number from -{PENALTY_MAX} to {PENALTY_MAX}")));
+            }
         }
         if self.max_new_tokens == 0 {
             return Err(Error::invalid("max_new_tokens", 0, "at least 1"));
@@ -73,6 +120,12 @@ impl Sampling {
             shares = kept.iter().map(|&(_, logit)| share(logit)).collect();
             shares.truncate(nucleus(&shares, f64::from(top_p)));
         }
+        if let Some(min_p) = self.min_p {
+            // The likeliest token's share is 1.
+            let likely: Vec<bool> = shares.iter().map(|&share| share >= f64::from(min_p)).collect();
+            kept = kept.iter().zip(&likely).filter(|(_, likely)| **likely).map(|(kept, _)| *kept).collect();
+            shares = shares.iter().zip(&likely).filter(|(_, likely)| **likely).map(|(share, _)| *share).collect();
+        }
         let drawn = self.uniform(row, position) * shares.iter().sum::<f64>();
         let mut reached = 0.0;
         let beyond = |&share: &f64| {
@@ -81,6 +134,26 @@ impl Sampling {
         };
         let chosen = shares.iter().position(beyond).or(shares.len().checked_sub(1))?;
         Some(kept[chosen].0)
+    }
+
+    /// Whether what came before changes the logits.
+    pub(crate) fn penalises(&self) -> bool {
+        self.repetition_penalty.is_some() || self.presence_penalty.is_some() || self.frequency_penalty.is_some()
+    }
+
+    /// Applies the penalties to one row's logits.
+    pub(crate) fn penalise(&self, logits: &mut [f32], prompt: &[u32], answer: &[u32]) {
+        let mut counts: BTreeMap<u32, u32> = prompt.iter().map(|&token| (token, 0)).collect();
+        answer.iter().for_each(|&token| *counts.entry(token).or_default() += 1);
+        let repetition = self.repetition_penalty.unwrap_or(1.0);
+        let (presence, frequency) = (self.presence_penalty.unwrap_or(0.0), self.frequency_penalty.unwrap_or(0.0));
+        for (token, count) in counts {
+            let Some(logit) = logits.get_mut(token as usize) else { continue };
+            *logit = if *logit > 0.0 { *logit / repetition } else { *logit * repetition };
+            if count > 0 {
+                *logit -= presence + frequency * count as f32;
+            }
+        }
     }
 
     fn uniform(&self, row: usize, position: usize) -> f64 {
@@ -131,7 +204,7 @@ mod tests {
     const LOGITS: [f32; 6] = [0.0, 2.0, -1.0, 2.0, 1.0, f32::NEG_INFINITY];
 
     fn sampling(temperature: f32, top_k: Option<u32>, top_p: Option<f32>) -> Sampling {
-        Sampling { temperature, top_k, top_p, seed: 4, max_new_tokens: 1, stop: Vec::new() }
+        Sampling { temperature, top_k, top_p, seed: 4, ..Sampling::greedy(1, Vec::new()) }
     }
 
     fn frequencies(sampling: &Sampling) -> Vec<f64> {
@@ -178,6 +251,33 @@ mod tests {
     }
 
     #[test]
+    fn min_p_keeps_what_is_likely_enough_after_top_p() {
+        let min_p = |min_p, top_p| Sampling { min_p: Some(min_p), ..sampling(1.0, None, top_p) };
+        // In proportion to the likeliest: 1, 1, 0.37, 0.14, 0.05.
+        assert_close(&frequencies(&min_p(0.0, None)), &softmax(1.0, &[0, 1, 2, 3, 4]));
+        assert_close(&frequencies(&min_p(0.1, None)), &softmax(1.0, &[0, 1, 3, 4]));
+        assert_close(&frequencies(&min_p(0.3, Some(1.0))), &softmax(1.0, &[1, 3, 4]));
+        assert_close(&frequencies(&min_p(1.0, None)), &softmax(1.0, &[1, 3]));
+        assert_close(&frequencies(&min_p(0.01, Some(0.3))), &softmax(1.0, &[1]));
+    }
+
+    #[test]
+    fn penalties_are_those_of_their_definitions() {
+        let penalised = |sampling: Sampling| {
+            let mut logits = LOGITS;
+            assert!(sampling.penalises());
+            sampling.penalise(&mut logits, &[1, 2], &[2, 4, 4]);
+            logits[..5].to_vec()
+        };
+        let base = sampling(1.0, None, None);
+        assert!(!base.penalises());
+        let repetition = Sampling { repetition_penalty: Some(2.0), ..base.clone() };
+        assert_eq!(penalised(repetition), [0.0, 1.0, -2.0, 2.0, 0.5]);
+        let answer_only = Sampling { presence_penalty: Some(0.5), frequency_penalty: Some(0.25), ..base };
+        assert_eq!(penalised(answer_only), [0.0, 2.0, -1.75, 2.0, 0.0]);
+    }
+
+    #[test]
     fn a_cold_temperature_is_almost_greedy() {
         let cold = sampling(1e-30, None, None);
         assert!((0..50).all(|position| [1, 3].contains(&cold.choose(&LOGITS, 0, position).unwrap())));
@@ -205,6 +305,10 @@ mod tests {
             (Sampling { top_p: Some(0.0), ..base.clone() }, "`top_p` is 0"),
             (Sampling { top_p: Some(1.5), ..base.clone() }, "`top_p` is 1.5"),
             (Sampling { top_p: Some(f32::NAN), ..base.clone() }, "`top_p` is NaN"),
+            (Sampling { min_p: Some(1.5), ..base.clone() }, "`min_p` is 1.5"),
+            (Sampling { repetition_penalty: Some(0.0), ..base.clone() }, "`repetition_penalty` is 0"),
+            (Sampling { presence_penalty: Some(2.5), ..base.clone() }, "`presence_penalty` is 2.5"),
+            (Sampling { frequency_penalty: Some(f32::NAN), ..base.clone() }, "`frequency_penalty` is NaN"),
             (Sampling { max_new_tokens: 0, ..base }, "`max_new_tokens` is 0"),
         ];
         for (sampling, expected) in cases {

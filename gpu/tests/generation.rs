@@ -50,7 +50,7 @@ fn prompts(seed: u64, count: usize, longest: u64) -> Vec<Vec<u32>> {
 }
 
 fn drawn(seed: u64) -> Sampling {
-    Sampling { temperature: 0.8, top_k: Some(50), top_p: Some(0.95), seed, max_new_tokens: 20, stop: vec![7, 8] }
+    Sampling { temperature: 0.8, top_k: Some(50), top_p: Some(0.95), seed, ..Sampling::greedy(20, vec![7, 8]) }
 }
 
 /// The likeliest next token by scoring every candidate without a cache.

@@ -32,8 +32,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         top_k: args.top_k,
         top_p: args.top_p,
         seed: args.seed,
-        max_new_tokens: args.max_tokens,
-        stop: Vec::new(),
+        ..Sampling::greedy(args.max_tokens, Vec::new())
     };
     let messages = [Message::user(args.prompt.as_str())];
     let name = args.deployment.strip_prefix("deployment:").unwrap_or(&args.deployment);

@@ -6,9 +6,13 @@ use std::collections::HashMap;
 use prost::Message;
 
 use super::onnx::{
-    AttributeProto, DimensionProto, GraphProto, IR_VERSION, MICROSOFT, ModelProto, NodeProto, OPSET_VERSION,
-    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type,
+    AttributeProto, DimensionProto, EXTERNAL, GraphProto, IR_VERSION, MICROSOFT, ModelProto, NodeProto, OPSET_VERSION,
+    OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    ValueInfoProto, attribute_type,
 };
+
+/// Stands for the first open extent; no tensor is that long.
+const FIRST_STAND_IN: usize = 1_000_000_007;
 
 /// The types of elements that graphs here are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +21,9 @@ pub enum ElementType {
     F64,
     I64,
     Bool,
+    F16,
+    I32,
+    U8,
 }
 
 impl ElementType {
@@ -24,9 +31,22 @@ impl ElementType {
     pub(crate) fn code(self) -> i32 {
         match self {
             Self::F32 => 1,
+            Self::U8 => 2,
+            Self::I32 => 6,
             Self::I64 => 7,
             Self::Bool => 9,
+            Self::F16 => 10,
             Self::F64 => 11,
+        }
+    }
+
+    /// Bytes of one element.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::Bool | Self::U8 => 1,
+            Self::F16 => 2,
+            Self::F32 | Self::I32 => 4,
+            Self::F64 | Self::I64 => 8,
         }
     }
 
@@ -40,6 +60,9 @@ impl ElementType {
 pub struct Value(u32);
 
 impl Value {
+    /// An optional input that is not given.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
@@ -141,7 +164,16 @@ impl Node {
 
 struct Constant {
     value: Value,
-    bytes: Vec<u8>,
+    data: Data,
+}
+
+enum Data {
+    Inline(Vec<u8>),
+    /// Bytes from `offset` on of the file `location`, relative to the folder that the session is given.
+    External {
+        location: String,
+        offset: u64,
+    },
 }
 
 /// Adds nodes in the order in which they run. The operators are in `operators.rs`.
@@ -154,6 +186,7 @@ pub struct Builder {
     constants: Vec<Constant>,
     constant_index: HashMap<(ElementType, Vec<usize>, Vec<u8>), Value>,
     int_constants: HashMap<Value, Vec<i64>>,
+    open_extents: HashMap<usize, &'static str>,
 }
 
 impl Builder {
@@ -167,7 +200,15 @@ impl Builder {
             constants: Vec::new(),
             constant_index: HashMap::new(),
             int_constants: HashMap::new(),
+            open_extents: HashMap::new(),
         }
+    }
+
+    /// An extent that is known only when the graph runs. The number given back stands for it in shapes.
+    pub fn open_extent(&mut self, name: &'static str) -> usize {
+        let stand_in = FIRST_STAND_IN + self.open_extents.len();
+        self.open_extents.insert(stand_in, name);
+        stand_in
     }
 
     /// Declares an input. Names are the caller's and must differ.
@@ -197,6 +238,28 @@ impl Builder {
         let value = self.constant(ElementType::I64, shape, data.iter().flat_map(|x| x.to_le_bytes()).collect());
         self.int_constants.insert(value, data.to_vec());
         value
+    }
+
+    pub(crate) fn constant_bytes(&mut self, element: ElementType, data: Vec<u8>, shape: &[usize]) -> Value {
+        self.constant(element, shape, data)
+    }
+
+    /// A constant under a name of its own whose bytes lie in a file, little endian, without a gap.
+    pub(crate) fn constant_in_file(
+        &mut self,
+        name: &str,
+        element: ElementType,
+        shape: &[usize],
+        (location, offset): (&str, u64),
+    ) -> Value {
+        let value = self.declare(name.to_owned(), element, shape.to_vec());
+        self.constants.push(Constant { value, data: Data::External { location: location.to_owned(), offset } });
+        value
+    }
+
+    /// Leaves out an optional output that nothing uses.
+    pub(crate) fn leave_out(&mut self, value: Value) {
+        self.values[value.index()].name.clear();
     }
 
     pub fn constant_bool(&mut self, data: &[bool], shape: &[usize]) -> Value {
@@ -293,8 +356,8 @@ impl Builder {
             node: encoded,
             name: self.name.clone(),
             initializer: constants.map(|constant| self.encode_constant(constant)).collect(),
-            input: inputs.iter().map(encode_port).collect(),
-            output: outputs.iter().map(encode_port).collect(),
+            input: inputs.iter().map(|port| self.encode_port(port)).collect(),
+            output: outputs.iter().map(|port| self.encode_port(port)).collect(),
         };
         let model = ModelProto {
             ir_version: Some(IR_VERSION),
@@ -318,14 +381,9 @@ impl Builder {
             return value;
         }
         let (_, _, bytes) = key.clone();
-        let width = match element {
-            ElementType::F32 => 4,
-            ElementType::F64 | ElementType::I64 => 8,
-            ElementType::Bool => 1,
-        };
-        assert_eq!(bytes.len(), shape.iter().product::<usize>() * width, "constant of shape {shape:?}");
+        assert_eq!(bytes.len(), shape.iter().product::<usize>() * element.bytes(), "constant of shape {shape:?}");
         let value = self.declare(format!("constant.{}", self.constants.len()), element, shape.to_vec());
-        self.constants.push(Constant { value, bytes });
+        self.constants.push(Constant { value, data: Data::Inline(bytes) });
         self.constant_index.insert(key, value);
         value
     }
@@ -337,15 +395,17 @@ impl Builder {
         }
         for node in self.nodes.iter().rev() {
             if node.outputs.iter().any(|output| needed[output.index()]) {
-                node.inputs.iter().for_each(|input| needed[input.index()] = true);
+                let given = node.inputs.iter().filter(|&&input| input != Value::NONE);
+                given.for_each(|input| needed[input.index()] = true);
             }
         }
         needed
     }
 
     fn encode_node(&self, index: usize, node: &Node) -> NodeProto {
+        let given = |value: Value| if value == Value::NONE { String::new() } else { self.port(value).name.clone() };
         NodeProto {
-            input: node.inputs.iter().map(|&value| self.port(value).name.clone()).collect(),
+            input: node.inputs.iter().map(|&value| given(value)).collect(),
             output: node.outputs.iter().map(|&value| self.port(value).name.clone()).collect(),
             name: format!("{}.{index}", node.operator),
             op_type: node.operator.to_owned(),
@@ -356,12 +416,34 @@ impl Builder {
 
     fn encode_constant(&self, constant: &Constant) -> TensorProto {
         let port = self.port(constant.value);
-        TensorProto {
+        let mut tensor = TensorProto {
             dims: port.shape.iter().map(|&n| n as i64).collect(),
             data_type: Some(port.element.code()),
             name: port.name.clone(),
-            raw_data: Some(constant.bytes.clone()),
+            ..TensorProto::default()
+        };
+        match &constant.data {
+            Data::Inline(bytes) => tensor.raw_data = Some(bytes.clone()),
+            Data::External { location, offset } => {
+                let length = port.elements() * port.element.bytes();
+                let entries =
+                    [("location", location.clone()), ("offset", offset.to_string()), ("length", length.to_string())];
+                let entry = |(key, value): (&str, String)| StringStringEntryProto { key: key.to_owned(), value };
+                tensor.external_data = entries.map(entry).into();
+                tensor.data_location = Some(EXTERNAL);
+            }
         }
+        tensor
+    }
+
+    fn encode_port(&self, port: &Port) -> ValueInfoProto {
+        let dim = port.shape.iter().map(|extent| match self.open_extents.get(extent) {
+            Some(name) => DimensionProto { dim_param: Some((*name).to_owned()), ..DimensionProto::default() },
+            None => DimensionProto { dim_value: Some(*extent as i64), ..DimensionProto::default() },
+        });
+        let shape = TensorShapeProto { dim: dim.collect() };
+        let tensor = TensorTypeProto { elem_type: Some(port.element.code()), shape: Some(shape) };
+        ValueInfoProto { name: port.name.clone(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
     }
 }
 
@@ -386,12 +468,6 @@ fn encode_attribute(name: &str, value: &Attribute) -> AttributeProto {
         }
     }
     attribute
-}
-
-fn encode_port(port: &Port) -> ValueInfoProto {
-    let dim = port.shape.iter().map(|&n| DimensionProto { dim_value: Some(n as i64) }).collect();
-    let tensor = TensorTypeProto { elem_type: Some(port.element.code()), shape: Some(TensorShapeProto { dim }) };
-    ValueInfoProto { name: port.name.clone(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
 }
 
 fn opset(domain: &str, version: i64) -> OperatorSetIdProto {

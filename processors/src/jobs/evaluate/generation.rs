@@ -32,8 +32,7 @@ pub(super) fn sampling(task: &TaskSpec, seed: u64) -> Sampling {
         top_k: task.top_k.map(|k| k as u32),
         top_p: task.top_p.map(|p| p as f32),
         seed,
-        max_new_tokens: task.max_new_tokens(),
-        stop: vec![Tokenizer::EOS],
+        ..Sampling::greedy(task.max_new_tokens(), vec![Tokenizer::EOS])
     }
 }
 
