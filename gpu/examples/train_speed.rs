@@ -18,9 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         feed_forward: 352,
         vocabulary: 2048,
         context: 384,
-        rope_theta: 10_000.0,
-        norm_eps: 1e-5,
-        tied_embeddings: true,
+        ..DecoderConfig::default()
     };
     let options = TrainOptions::default();
     let runtime = Runtime::load(&RuntimeOptions { threads, device: Device::detect() })?;

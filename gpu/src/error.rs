@@ -48,6 +48,10 @@ pub enum Error {
     #[error("`{key}` is {found}, expected {expected}")]
     Invalid { key: String, found: String, expected: String },
 
+    /// A model of another kind than those that graphs are built of.
+    #[error("architecture {found} is not known; known are {known}")]
+    Architecture { found: String, known: String },
+
     /// Stored weights, moments or checkpoints that do not fit the model.
     #[error("tensor `{name}`: {problem}")]
     Tensor { name: String, problem: String },

@@ -28,7 +28,10 @@ pub use engine::{
 pub use error::Error;
 pub use evaluate::{ExampleScore, RowScore, Scorer};
 pub use generate::{Finish, Generated, Generator};
-pub use models::DecoderConfig;
+pub use models::{
+    Activation, DecoderConfig, DecoderFamily, EncoderConfig, EncoderFamily, Head, ModelConfig, Norm, Pooling,
+    PoolingKind, Positions, RopeScaling,
+};
 pub use rng::{CounterRng, RngState};
 pub use runtime::{Device, Environment, Feed, Outputs, Resident, Runtime, RuntimeOptions, Session};
 pub use sampling::Sampling;

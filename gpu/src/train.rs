@@ -461,9 +461,8 @@ mod tests {
             feed_forward: 24,
             vocabulary: 40,
             context: 16,
-            rope_theta: 10_000.0,
-            norm_eps: 1e-5,
             tied_embeddings: false,
+            ..DecoderConfig::default()
         };
         let options = TrainOptions { rows_per_micro_batch: 2, sequence_length: 16, ..TrainOptions::default() };
         let weights = Weights::initialize(&config, 3);

@@ -37,13 +37,15 @@ pub struct Weights {
 
 impl Weights {
     /// Fresh weights: N(0, 0.02), the two projections into the residual stream scaled by 1 / sqrt(2 x layers)
-    /// (Radford et al. 2019), norms 1. Parameter i of `parameter_shapes` draws from stream i of the seed.
+    /// (Radford et al. 2019), norms 1, biases 0. Parameter i of `parameter_shapes` draws from stream i of the seed.
     pub fn initialize(config: &DecoderConfig, seed: u64) -> Self {
         let into_residual = INITIAL_DEVIATION / libm::sqrt(2.0 * config.layers as f64);
         let mut weights = Self::default();
         for (stream, (name, shape)) in config.parameter_shapes().into_iter().enumerate() {
             let mut tensor = Tensor::zeros(&shape);
-            if shape.len() == 1 {
+            if name.ends_with(".bias") {
+                tensor.data.fill(0.0);
+            } else if shape.len() == 1 {
                 tensor.data.fill(1.0);
             } else {
                 let scaled = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
@@ -205,9 +207,8 @@ mod tests {
             feed_forward: 24,
             vocabulary: 40,
             context: 32,
-            rope_theta: 10_000.0,
-            norm_eps: 1e-5,
             tied_embeddings: false,
+            ..DecoderConfig::default()
         }
     }
 

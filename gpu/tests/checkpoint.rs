@@ -10,9 +10,8 @@ fn config() -> DecoderConfig {
         feed_forward: 24,
         vocabulary: 40,
         context: 32,
-        rope_theta: 10_000.0,
-        norm_eps: 1e-5,
         tied_embeddings: true,
+        ..DecoderConfig::default()
     }
 }
 

@@ -22,9 +22,8 @@ fn config() -> DecoderConfig {
         feed_forward: 40,
         vocabulary: VOCABULARY as usize,
         context: 100,
-        rope_theta: 10_000.0,
-        norm_eps: 1e-5,
         tied_embeddings: false,
+        ..DecoderConfig::default()
     }
 }
 

@@ -18,9 +18,8 @@ fn tiny() -> DecoderConfig {
         feed_forward: 48,
         vocabulary: 64,
         context: 64,
-        rope_theta: 10_000.0,
-        norm_eps: 1e-5,
         tied_embeddings: true,
+        ..DecoderConfig::default()
     }
 }
 

@@ -124,6 +124,7 @@ fn architecture_of(config: &Value) -> Result<DecoderConfig, String> {
             .get("tie_word_embeddings")
             .and_then(Value::as_bool)
             .ok_or("`tie_word_embeddings` is missing or not true or false")?,
+        ..DecoderConfig::default()
     })
 }
 

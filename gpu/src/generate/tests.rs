@@ -14,9 +14,8 @@ fn config(tied_embeddings: bool) -> DecoderConfig {
         feed_forward: 48,
         vocabulary: 97,
         context: 150,
-        rope_theta: 10_000.0,
-        norm_eps: 1e-5,
         tied_embeddings,
+        ..DecoderConfig::default()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::DecoderConfig;
+use super::{DecoderConfig, rope};
 use crate::graph::{Builder, ElementType, Value};
 
 /// Added to a score that must not be attended to. `exp` of it is exactly 0 in f32 and f64, and unlike an infinity it
@@ -240,15 +240,9 @@ fn linear(b: &mut Builder, x: Value, weight: Value) -> Value {
     b.gemm(x, weight, None, (false, true))
 }
 
-/// Cosines and sines of position · theta^(-2i / head width), [context, head width / 2] each, computed in f64 with
-/// `libm` so that the graph's bytes are the same on every machine.
+/// Cosines and sines of all positions as constants.
 fn rotary_tables(b: &mut Builder, config: &DecoderConfig) -> (Value, Value) {
-    let half = config.head_width() / 2;
-    let angles = (0..config.context).flat_map(|position| {
-        (0..half).map(move |i| position as f64 * libm::pow(config.rope_theta, -(i as f64) / half as f64))
-    });
-    let (cosines, sines): (Vec<f32>, Vec<f32>) =
-        angles.map(|angle| (libm::cos(angle) as f32, libm::sin(angle) as f32)).unzip();
-    let shape = [config.context, half];
+    let (cosines, sines) = rope::tables(config, config.context);
+    let shape = [config.context, config.head_width() / 2];
     (b.constant_f32(&cosines, &shape), b.constant_f32(&sines, &shape))
 }

@@ -1,7 +1,12 @@
-//! Model shapes and the graphs that compute them.
+//! Model shapes, how they stand in Hugging Face's folders, and the graphs that compute them.
 
 mod config;
 pub(crate) mod decoder;
+mod encoder_config;
+mod hugging_face;
 pub(crate) mod inference;
+pub(crate) mod rope;
 
-pub use config::DecoderConfig;
+pub use config::{Activation, DecoderConfig, DecoderFamily, ModelConfig, Norm, Positions};
+pub use encoder_config::{EncoderConfig, EncoderFamily, Head, Pooling, PoolingKind};
+pub use rope::RopeScaling;
