@@ -5,9 +5,11 @@ pub mod graph;
 
 mod checkpoint;
 mod data;
+mod detokenizer;
 mod engine;
 mod error;
 mod evaluate;
+mod folder_tokenizer;
 mod generate;
 mod loaded;
 mod models;
@@ -21,12 +23,14 @@ mod weights;
 
 pub use checkpoint::Checkpoint;
 pub use data::{Batch, Example, IGNORE, Loader, LoaderState, Overlong, Row, batches, pack};
+pub use detokenizer::{Detokenizer, TextStream};
 pub use engine::{
     Answer, Canceller, Chunk, DecoderParts, EngineOptions, Handle, Load, Output, Plan, Quantisation, Request,
     TokenLogprob, Usage,
 };
 pub use error::Error;
 pub use evaluate::{ExampleScore, RowScore, Scorer};
+pub use folder_tokenizer::{Encoded, FolderTokenizer};
 pub use generate::{Finish, Generated, Generator};
 pub use models::{
     Activation, DecoderConfig, DecoderFamily, EncoderConfig, EncoderFamily, Head, ModelConfig, Norm, Pooling,

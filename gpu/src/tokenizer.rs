@@ -14,6 +14,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::tokenizer::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Trainer};
 
 use crate::Error;
+use crate::detokenizer::{Detokenizer, TextStream, byte_of_char};
 
 /// Text of the special tokens; the id of each is its index.
 const SPECIALS: [&str; 5] = ["<|pad|>", "<|bos|>", "<|eos|>", "<|user|>", "<|assistant|>"];
@@ -26,8 +27,9 @@ const TRAINING_BYTES_MAX: u64 = i32::MAX as u64;
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    /// The bytes each id stands for; none for a special.
-    bytes: Vec<Vec<u8>>,
+    /// No bytes for a special.
+    detokenizer: Detokenizer,
+    ids: usize,
     json: String,
 }
 
@@ -106,7 +108,7 @@ impl Tokenizer {
 
     /// Ids in use: the least vocabulary of a model for this tokenizer.
     pub fn vocabulary_size(&self) -> usize {
-        self.bytes.len()
+        self.ids
     }
 
     /// The id of a special token, by its text.
@@ -130,15 +132,22 @@ impl Tokenizer {
 
     /// The bytes an id stands for: empty for a special, none for an id outside the vocabulary.
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
-        self.bytes.get(id as usize).map(Vec::as_slice)
+        self.detokenizer.token_bytes(id)
     }
 
     /// Text of ids. Specials are left out; ids outside the vocabulary and broken UTF-8, which a model can
     /// produce, become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let replacement = "\u{FFFD}".as_bytes();
-        let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.token_bytes(id).unwrap_or(replacement)).copied().collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        self.detokenizer.decode(ids)
+    }
+
+    /// For ids that come one after another.
+    pub fn stream(&self) -> TextStream {
+        self.detokenizer.stream()
+    }
+
+    pub fn detokenizer(&self) -> &Detokenizer {
+        &self.detokenizer
     }
 
     /// A document for pretraining: bos, text, eos.
@@ -165,7 +174,8 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_pre_tokenizer(Some(pre_tokenizer())).with_decoder(Some(byte_level()));
         let json = inner.to_string(false).map_err(|source| malformed(source.to_string()))?;
-        Ok(Self { inner, bytes, json })
+        let detokenizer = Detokenizer::of_bytes(bytes.iter().map(Vec::as_slice));
+        Ok(Self { inner, detokenizer, ids: bytes.len(), json })
     }
 }
 
@@ -195,7 +205,7 @@ fn check(stored: &StoredModel) -> Result<Vec<Vec<u8>>, Error> {
     if let Some((left, right)) = stored.merges.iter().find(reaches_special) {
         return Err(malformed(format!("merge of {left:?} and {right:?} makes a special token of plain text")));
     }
-    let alphabet = byte_of_char();
+    let alphabet = byte_of_each_char();
     if let Some(missing) = alphabet.keys().find(|symbol| !stored.vocab.contains_key(&symbol.to_string())) {
         return Err(malformed(format!("the entry {missing:?} of a single byte is missing")));
     }
@@ -210,12 +220,9 @@ fn check(stored: &StoredModel) -> Result<Vec<Vec<u8>>, Error> {
     entries.into_iter().enumerate().map(to_bytes).collect()
 }
 
-/// GPT-2's printable stand-ins: visible Latin-1 stands for itself, the other bytes for U+0100 and on.
-fn byte_of_char() -> BTreeMap<char, u8> {
-    let visible = |byte: u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
-    let hidden = (0..=u8::MAX).filter(|&byte| !visible(byte));
-    let hidden = hidden.zip('\u{100}'..).map(|(byte, symbol)| (symbol, byte));
-    (0..=u8::MAX).filter(|&byte| visible(byte)).map(|byte| (char::from(byte), byte)).chain(hidden).collect()
+/// GPT-2's printable stand-ins for bytes.
+fn byte_of_each_char() -> BTreeMap<char, u8> {
+    ('\0'..='\u{200}').filter_map(|symbol| Some((symbol, byte_of_char(symbol)?))).collect()
 }
 
 fn byte_level() -> ByteLevel {

@@ -68,51 +68,6 @@ pub fn render(messages: &[Message], tokenizer: &Tokenizer) -> Result<Vec<u32>, E
     Ok(tokens)
 }
 
-/// Text of tokens as they come, cut where a character is whole.
-pub struct TextStream<'a> {
-    tokenizer: &'a Tokenizer,
-    waiting: Vec<u8>,
-}
-
-impl<'a> TextStream<'a> {
-    pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, waiting: Vec::new() }
-    }
-
-    /// The text that this token completes; empty while a character is not whole.
-    pub fn push(&mut self, token: u32) -> String {
-        match self.tokenizer.token_bytes(token) {
-            Some(bytes) => self.waiting.extend_from_slice(bytes),
-            None => self.waiting.extend_from_slice("\u{FFFD}".as_bytes()),
-        }
-        let mut text = String::new();
-        loop {
-            match std::str::from_utf8(&self.waiting) {
-                Ok(whole) => {
-                    text.push_str(whole);
-                    self.waiting.clear();
-                    return text;
-                }
-                Err(error) => {
-                    let valid = error.valid_up_to();
-                    text.push_str(std::str::from_utf8(&self.waiting[..valid]).expect("checked a line above"));
-                    let Some(broken) = error.error_len() else {
-                        self.waiting.drain(..valid);
-                        return text;
-                    };
-                    text.push('\u{FFFD}');
-                    self.waiting.drain(..valid + broken);
-                }
-            }
-        }
-    }
-
-    /// What is left at the end: bytes that never became a character.
-    pub fn finish(self) -> String {
-        String::from_utf8_lossy(&self.waiting).into_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,19 +110,5 @@ mod tests {
             let error = render(&messages, &tokenizer).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
-    }
-
-    #[test]
-    fn streamed_text_is_the_decoded_text() {
-        let tokenizer = tokenizer();
-        let text = "tëst 中文 🦀";
-        let tokens = tokenizer.encode(text);
-        let mut stream = TextStream::new(&tokenizer);
-        let mut pieces: Vec<String> = tokens.iter().map(|token| stream.push(*token)).collect();
-        pieces.push(stream.finish());
-        assert_eq!(pieces.concat(), text);
-        let mut broken = TextStream::new(&tokenizer);
-        let cut: String = tokens[..tokens.len() - 1].iter().map(|token| broken.push(*token)).collect();
-        assert_eq!(cut + &broken.finish(), tokenizer.decode(&tokens[..tokens.len() - 1]));
     }
 }

@@ -1,7 +1,7 @@
 //! Answering with what is deployed: the active model's weights, read by digest and kept by digest, and a record of each
 //! answer that names the weights which computed it.
 
-use crate::chat::{self, Message, TextStream};
+use crate::chat::{self, Message};
 use crate::deployments::{self, Active};
 use crate::model::{load_tokenizer, load_weights};
 use crate::{Context, Error};
@@ -84,7 +84,7 @@ impl Answerer {
         let mut generated = match on_text {
             None => served.generator.generate(std::slice::from_ref(&prompt), &sampling)?,
             Some(on_text) => {
-                let mut stream = TextStream::new(&served.tokenizer);
+                let mut stream = served.tokenizer.stream();
                 let generated =
                     served.generator.generate_with(std::slice::from_ref(&prompt), &sampling, &mut |_, token| {
                         let text = stream.push(token);

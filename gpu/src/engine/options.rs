@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{DecoderConfig, Error, Tokenizer, Weights};
+use crate::{DecoderConfig, Detokenizer, Error, Weights};
 
 const SLOTS_MAX: usize = 256;
 const QUEUE_MAX: usize = 65_536;
@@ -80,7 +80,7 @@ pub struct DecoderParts {
     pub config: DecoderConfig,
     pub weights: Arc<Weights>,
     /// Without one there is no text, only tokens.
-    pub tokenizer: Option<Arc<Tokenizer>>,
+    pub detokenizer: Option<Detokenizer>,
 }
 
 /// What an engine uses, decided when it was opened.
