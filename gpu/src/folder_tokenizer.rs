@@ -96,7 +96,8 @@ impl FolderTokenizer {
         self.processed(self.encoding(first, false)?, Some(self.encoding(second, false)?), tokens_max)
     }
 
-    /// Text of ids. Control tokens, and ids that there are not, give none; broken UTF-8 becomes U+FFFD.
+    /// Text of ids. Control tokens, and ids that there are not, give none; broken UTF-8 becomes U+FFFD, and what is whole
+    /// beside it stays (the byte fallback of `tokenizers` marks all bytes of a run with a broken one).
     pub fn decode(&self, ids: &[u32]) -> String {
         self.detokenizer.decode(ids)
     }
