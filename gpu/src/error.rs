@@ -56,6 +56,10 @@ pub enum Error {
     #[error("tensor `{name}`: {problem}")]
     Tensor { name: String, problem: String },
 
+    /// A file of a model's folder that is missing, damaged or of another model.
+    #[error("{path}: {problem}")]
+    File { path: PathBuf, problem: String },
+
     /// Bytes that are not what they should be (safetensors, tokenizer JSON).
     #[error("cannot read {what}: {reason}")]
     Format { what: String, reason: String },

@@ -12,10 +12,15 @@ pub(crate) enum Loaded {
 impl Loaded {
     /// Checks the weights against `config` first.
     pub(crate) fn new(runtime: &Runtime, config: &DecoderConfig, weights: &Weights) -> Result<Self, Error> {
+        Self::of(runtime, config, weights.clone())
+    }
+
+    /// The same without a copy in host memory.
+    pub(crate) fn of(runtime: &Runtime, config: &DecoderConfig, weights: Weights) -> Result<Self, Error> {
         config.validate()?;
         weights.check(config)?;
         if runtime.device() == Device::Cpu {
-            return Ok(Self::Host(weights.clone()));
+            return Ok(Self::Host(weights));
         }
         let feeds: Vec<_> = weights.iter().map(|(name, tensor)| (name, Feed::F32(&tensor.data))).collect();
         let mut outputs = runtime.session(&upload_graph(config))?.run(&feeds)?;

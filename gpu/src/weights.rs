@@ -106,7 +106,11 @@ impl Weights {
 
     /// Exactly the tensors of `config`, in its shapes, all of them finite.
     pub fn check(&self, config: &DecoderConfig) -> Result<(), Error> {
-        let shapes: BTreeMap<String, Vec<usize>> = config.parameter_shapes().into_iter().collect();
+        self.check_shapes(config.parameter_shapes())
+    }
+
+    pub(crate) fn check_shapes(&self, shapes: Vec<(String, Vec<usize>)>) -> Result<(), Error> {
+        let shapes: BTreeMap<String, Vec<usize>> = shapes.into_iter().collect();
         for (name, shape) in &shapes {
             let tensor = self.get(name).ok_or_else(|| problem(name, "missing; the model needs it"))?;
             if tensor.shape != *shape {
@@ -140,7 +144,11 @@ impl Weights {
             hasher.update(name.as_bytes());
             count(hasher, tensor.shape.len());
             tensor.shape.iter().for_each(|&extent| count(hasher, extent));
-            hasher.update(&tensor.bytes());
+            // In pieces: a copy of a large model's table would double what it takes.
+            for piece in tensor.data.chunks(1 << 16) {
+                let bytes: Vec<u8> = piece.iter().flat_map(|value| value.to_le_bytes()).collect();
+                hasher.update(&bytes);
+            }
         }
     }
 
@@ -160,10 +168,16 @@ impl Weights {
 impl FromIterator<(String, Tensor)> for Weights {
     fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(tensors: I) -> Self {
         let mut weights = Self::default();
-        for (name, tensor) in tensors {
-            weights.insert(name, tensor);
-        }
+        weights.extend(tensors);
         weights
+    }
+}
+
+impl Extend<(String, Tensor)> for Weights {
+    fn extend<I: IntoIterator<Item = (String, Tensor)>>(&mut self, tensors: I) {
+        for (name, tensor) in tensors {
+            self.insert(name, tensor);
+        }
     }
 }
 

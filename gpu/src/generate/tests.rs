@@ -3,7 +3,7 @@
 use super::decoding::Decoding;
 use super::*;
 use crate::graph::{Builder, ElementType};
-use crate::models::decoder::{self, Parameters, Sequence};
+use crate::models::decoder::{self, Masks, Parameters, Sequence};
 use crate::{CounterRng, RuntimeOptions, Tensor};
 
 fn config(tied_embeddings: bool) -> DecoderConfig {
@@ -48,8 +48,8 @@ fn uncached(runtime: &Runtime, config: &DecoderConfig, weights: &Weights, tokens
     let parameters = Parameters::declare(&mut b, config);
     let [ids, positions, segments] =
         ["tokens", "positions", "segments"].map(|name| b.input(name, ElementType::I64, &shape));
-    let mask = decoder::packed_mask(&mut b, segments);
-    let sequence = Sequence::new(&mut b, config, (1, tokens.len()), positions, mask);
+    let masks = Masks::packed(&mut b, config, segments);
+    let sequence = Sequence::new(&mut b, config, (1, tokens.len()), positions, masks);
     let logits = decoder::forward(&mut b, config, &parameters, ids, &sequence);
     b.output("logits", logits);
     let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();

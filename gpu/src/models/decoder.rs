@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{DecoderConfig, rope};
+use super::{Activation, DecoderConfig, Norm, Positions, rope};
 use crate::graph::{Builder, ElementType, Value};
 
 /// Added to a score that must not be attended to. `exp` of it is exactly 0 in f32 and f64, and unlike an infinity it
@@ -36,6 +36,11 @@ impl Parameters {
         self.values[&format!("model.layers.{layer}.{name}.weight")]
     }
 
+    /// The bias beside a weight, where the model has one.
+    fn bias(&self, weight: &str) -> Option<Value> {
+        self.values.get(&format!("{}bias", weight.strip_suffix("weight")?)).copied()
+    }
+
     /// Names and inputs in declaration order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Value)> {
         self.order.iter().map(|name| (name.as_str(), self.values[name]))
@@ -49,11 +54,18 @@ pub(crate) struct Sequence {
     pub(crate) length: usize,
     /// i64 [rows, length]; each below `DecoderConfig::context`.
     pub(crate) positions: Value,
-    /// Added to the scores, 0 or `MASKED`: f32, broadcasts to [rows, heads, length, length], or with a past, whose
-    /// tokens come one at a time, to [rows, heads, 1, past].
-    pub(crate) mask: Value,
-    cosines: Value,
-    sines: Value,
+    pub(crate) masks: Masks,
+    /// Cosines and sines, where positions are rotations.
+    rotations: Option<(Value, Value)>,
+}
+
+/// Added to the scores, 0 or `MASKED`: f32, broadcasts to [rows, heads, length, length], or with a past, whose tokens
+/// come one at a time, to [rows, heads, 1, past].
+#[derive(Clone, Copy)]
+pub(crate) struct Masks {
+    full: Value,
+    /// In layers with a sliding window.
+    windowed: Value,
 }
 
 impl Sequence {
@@ -62,15 +74,65 @@ impl Sequence {
         config: &DecoderConfig,
         (rows, length): (usize, usize),
         positions: Value,
-        mask: Value,
+        masks: Masks,
     ) -> Self {
-        let (cosines, sines) = rotary_tables(b, config);
-        Self { rows, length, positions, mask, cosines, sines }
+        let rotations = (config.positions == Positions::Rotary).then(|| rotary_tables(b, config));
+        Self { rows, length, positions, masks, rotations }
     }
 }
 
-/// Keys and values of one layer, each f32 [rows, heads, length, head width], keys already rotated. As a past, keys are
-/// [rows, heads, head width, past].
+impl Masks {
+    /// Of packed rows: a token sees itself and earlier tokens of its own document. `segments`: i64 [rows, length], the
+    /// document's number in the row, 0 for padding. Each f32 [rows, 1, length, length].
+    pub(crate) fn packed(b: &mut Builder, config: &DecoderConfig, segments: Value) -> Self {
+        let length = b.shape(segments)[1];
+        let of_query = b.unsqueeze(segments, &[1, 3]);
+        let of_key = b.unsqueeze(segments, &[1, 2]);
+        let same = b.equal(of_query, of_key);
+        // Tokens of one document stand side by side: their distance in the row is that of their positions.
+        let seen = |b: &mut Builder, window: usize| {
+            let seen = |at: usize| at % length <= at / length && at / length - at % length < window;
+            let seen: Vec<bool> = (0..length * length).map(seen).collect();
+            let seen = b.constant_bool(&seen, &[1, 1, length, length]);
+            let visible = b.and(same, seen);
+            mask(b, visible)
+        };
+        let full = seen(b, usize::MAX);
+        let windowed = config.sliding_window.map_or(full, |window| seen(b, window));
+        Self { full, windowed }
+    }
+
+    /// Of one token a row after its past: the slots below its position. Each f32 [rows, 1, 1, capacity].
+    pub(crate) fn past(b: &mut Builder, config: &DecoderConfig, positions: Value, capacity: usize) -> Self {
+        let rows = b.shape(positions)[0];
+        let lengths = b.reshape(positions, &[rows, 1, 1, 1]);
+        let slots: Vec<i64> = (0..capacity as i64).collect();
+        let slots = b.constant_i64(&slots, &[1, 1, 1, capacity]);
+        let earlier = b.less(slots, lengths);
+        let full = mask(b, earlier);
+        let windowed = config.sliding_window.map_or(full, |window| {
+            let ends: Vec<i64> = (0..capacity as i64).map(|slot| slot.saturating_add_unsigned(window as u64)).collect();
+            let ends = b.constant_i64(&ends, &[1, 1, 1, capacity]);
+            let near = b.less(lengths, ends);
+            let visible = b.and(earlier, near);
+            mask(b, visible)
+        });
+        Self { full, windowed }
+    }
+
+    fn of_layer(&self, config: &DecoderConfig, layer: usize) -> Value {
+        if config.window_of(layer).is_some() { self.windowed } else { self.full }
+    }
+}
+
+fn mask(b: &mut Builder, visible: Value) -> Value {
+    let zero = b.scalar(ElementType::F32, 0.0);
+    let masked = b.scalar(ElementType::F32, MASKED.into());
+    b.select(visible, zero, masked)
+}
+
+/// Keys and values of one layer, each f32 [rows, kv heads, length, head width], keys already rotated. As a past, keys
+/// are [rows, kv heads, head width, past].
 #[derive(Clone, Copy)]
 pub(crate) struct Cache {
     pub(crate) keys: Value,
@@ -87,12 +149,15 @@ pub(crate) fn embed(b: &mut Builder, parameters: &Parameters, tokens: Value) -> 
 /// The same by a product with one-hot rows, whose gradient is a product too. For devices on which adding rows at
 /// repeated ids has no fixed order; costs a matrix [rows·length, vocabulary].
 pub(crate) fn embed_by_product(b: &mut Builder, parameters: &Parameters, tokens: Value) -> Value {
-    let table = parameters.get("model.embed_tokens.weight");
-    let (count, vocabulary) = (b.shape(tokens).iter().product(), b.shape(table)[0]);
-    let ids: Vec<i64> = (0..vocabulary as i64).collect();
-    let ids = b.constant_i64(&ids, &[1, vocabulary]);
-    let column = b.reshape(tokens, &[count, 1]);
-    let chosen = b.equal(column, ids);
+    rows_by_product(b, parameters.get("model.embed_tokens.weight"), tokens)
+}
+
+fn rows_by_product(b: &mut Builder, table: Value, ids: Value) -> Value {
+    let (count, all) = (b.shape(ids).iter().product(), b.shape(table)[0]);
+    let numbers: Vec<i64> = (0..all as i64).collect();
+    let numbers = b.constant_i64(&numbers, &[1, all]);
+    let column = b.reshape(ids, &[count, 1]);
+    let chosen = b.equal(column, numbers);
     let chosen = b.cast(chosen, b.element(table));
     b.gemm(chosen, table, None, (false, false))
 }
@@ -107,25 +172,30 @@ pub(crate) fn layer(
     sequence: &Sequence,
     past: Option<Cache>,
 ) -> (Value, Cache) {
-    let scale = parameters.layer(index, "input_layernorm");
-    let (normed, _) = b.rms_norm(x, scale, config.norm_eps);
+    let normed = norm(b, config, parameters, &format!("model.layers.{index}.input_layernorm"), x);
     let (attended, cache) = attention(b, config, parameters, index, normed, sequence, past);
     let x = b.add(x, attended);
-    let scale = parameters.layer(index, "post_attention_layernorm");
-    let (normed, _) = b.rms_norm(x, scale, config.norm_eps);
-    let gate = linear(b, normed, parameters.layer(index, "mlp.gate_proj"));
-    let gate = b.silu(gate);
-    let up = linear(b, normed, parameters.layer(index, "mlp.up_proj"));
-    let inner = b.mul(gate, up);
-    let out = linear(b, inner, parameters.layer(index, "mlp.down_proj"));
+    let normed = norm(b, config, parameters, &format!("model.layers.{index}.post_attention_layernorm"), x);
+    let inner = match config.plain_feed_forward {
+        false => {
+            let gate = projection(b, parameters, index, "mlp.gate_proj", normed);
+            let gate = activate(b, config.activation, gate);
+            let up = projection(b, parameters, index, "mlp.up_proj", normed);
+            b.mul(gate, up)
+        }
+        true => {
+            let up = projection(b, parameters, index, "mlp.up_proj", normed);
+            activate(b, config.activation, up)
+        }
+    };
+    let out = projection(b, parameters, index, "mlp.down_proj", inner);
     (b.add(x, out), cache)
 }
 
 /// Final norm and output projection: [n, width] to logits [n, vocabulary].
 pub(crate) fn head(b: &mut Builder, config: &DecoderConfig, parameters: &Parameters, x: Value) -> Value {
-    let (normed, _) = b.rms_norm(x, parameters.get("model.norm.weight"), config.norm_eps);
-    let table = if config.tied_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
-    linear(b, normed, parameters.get(table))
+    let normed = norm(b, config, parameters, "model.norm", x);
+    b.gemm(normed, parameters.get(config.output_table()), None, (false, true))
 }
 
 /// The whole forward pass without a cache: logits [rows·length, vocabulary].
@@ -148,26 +218,29 @@ pub(crate) fn forward_embedded(
     embedded: Value,
     sequence: &Sequence,
 ) -> Value {
-    let mut x = embedded;
+    let mut x = place(b, config, parameters, embedded, sequence);
     for index in 0..config.layers {
         x = layer(b, config, parameters, index, x, sequence, None).0;
     }
     head(b, config, parameters, x)
 }
 
-/// The mask of packed rows: a token sees itself and earlier tokens of its own document. `segments`: i64
-/// [rows, length], the document's number in the row, 0 for padding. Gives f32 [rows, 1, length, length].
-pub(crate) fn packed_mask(b: &mut Builder, segments: Value) -> Value {
-    let length = b.shape(segments)[1];
-    let of_query = b.unsqueeze(segments, &[1, 3]);
-    let of_key = b.unsqueeze(segments, &[1, 2]);
-    let same = b.equal(of_query, of_key);
-    let causal: Vec<bool> = (0..length * length).map(|at| at % length <= at / length).collect();
-    let causal = b.constant_bool(&causal, &[1, 1, length, length]);
-    let visible = b.and(same, causal);
-    let zero = b.scalar(ElementType::F32, 0.0);
-    let masked = b.scalar(ElementType::F32, MASKED.into());
-    b.select(visible, zero, masked)
+/// Adds to embedded tokens where they stand, in models that learn it. By a product with one-hot rows, so that the
+/// gradient has a fixed order on every device.
+pub(crate) fn place(
+    b: &mut Builder,
+    config: &DecoderConfig,
+    parameters: &Parameters,
+    embedded: Value,
+    sequence: &Sequence,
+) -> Value {
+    match config.positions {
+        Positions::Rotary => embedded,
+        Positions::Learned => {
+            let rows = rows_by_product(b, parameters.get("model.embed_positions.weight"), sequence.positions);
+            b.add(embedded, rows)
+        }
+    }
 }
 
 fn attention(
@@ -179,49 +252,68 @@ fn attention(
     sequence: &Sequence,
     past: Option<Cache>,
 ) -> (Value, Cache) {
-    let flat = [sequence.rows, sequence.length, config.width];
-    let split = [sequence.rows, sequence.length, config.heads, config.head_width()];
-    let scale = 1.0 / (config.head_width() as f32).sqrt();
+    let (rows, length, size) = (sequence.rows, sequence.length, config.head_width());
+    let scale = 1.0 / (size as f32).sqrt();
     let [queries, own_keys, own_values] = ["q_proj", "k_proj", "v_proj"].map(|name| {
-        let projected = linear(b, x, parameters.layer(index, &format!("self_attn.{name}")));
-        let projected = match (name, past) {
-            ("q_proj", Some(_)) => {
-                let scale = b.scalar(ElementType::F32, scale.into());
-                b.mul(projected, scale)
-            }
-            _ => projected,
-        };
-        let rotated = match name {
-            "v_proj" => projected,
-            _ => {
-                let projected = b.reshape(projected, &flat);
-                b.rotary(projected, sequence.positions, sequence.cosines, sequence.sines)
-            }
-        };
-        let heads = b.reshape(rotated, &split);
-        b.transpose(heads, &[0, 2, 1, 3])
+        let heads = if name == "q_proj" { config.heads } else { config.kv_heads() };
+        let mut projected = projection(b, parameters, index, &format!("self_attn.{name}"), x);
+        if let (true, "q_proj" | "k_proj") = (config.qk_norm, name) {
+            let scale = parameters.layer(index, &format!("self_attn.{}_norm", &name[..1]));
+            let by_head = b.reshape(projected, &[rows, length, heads, size]);
+            projected = b.rms_norm(by_head, scale, config.norm_eps).0;
+        }
+        if let ("q_proj", Some(_)) = (name, past) {
+            let scale = b.scalar(ElementType::F32, scale.into());
+            projected = b.mul(projected, scale);
+        }
+        if let ("q_proj" | "k_proj", Some((cosines, sines))) = (name, sequence.rotations) {
+            let flat = b.reshape(projected, &[rows, length, heads * size]);
+            projected = b.rotary(flat, sequence.positions, cosines, sines);
+        }
+        let by_head = b.reshape(projected, &[rows, length, heads, size]);
+        b.transpose(by_head, &[0, 2, 1, 3])
     });
     let own = Cache { keys: own_keys, values: own_values };
+    let mask = sequence.masks.of_layer(config, index);
     let mixed = match past {
-        Some(past) => attend_to_past(b, queries, own, past, sequence.mask),
-        None => {
-            let scores = b.fused_matmul(queries, own_keys, (false, true), scale);
-            let scores = b.add(scores, sequence.mask);
-            let shares = b.softmax(scores, 3);
-            b.matmul(shares, own_values)
-        }
+        Some(past) => attend_to_past(b, config, queries, own, past, mask),
+        None => attend(b, config, queries, own, mask, scale),
     };
     let mixed = b.transpose(mixed, &[0, 2, 1, 3]);
-    let mixed = b.reshape(mixed, &[sequence.rows * sequence.length, config.width]);
-    let out = linear(b, mixed, parameters.layer(index, "self_attn.o_proj"));
+    let mixed = b.reshape(mixed, &[rows * length, config.heads * size]);
+    let out = projection(b, parameters, index, "self_attn.o_proj", mixed);
     (out, own)
+}
+
+/// Heads of queries that share a head of keys are taken as further rows of it: nothing is repeated.
+fn attend(b: &mut Builder, config: &DecoderConfig, queries: Value, own: Cache, mask: Value, scale: f32) -> Value {
+    let shape = b.shape(queries).to_vec();
+    let [rows, heads, length, size] = [shape[0], shape[1], shape[2], shape[3]];
+    let shared = [rows, config.kv_heads(), heads / config.kv_heads() * length];
+    let queries = reshape_unless(b, queries, &[shared[0], shared[1], shared[2], size]);
+    let scores = b.fused_matmul(queries, own.keys, (false, true), scale);
+    let scores = reshape_unless(b, scores, &[rows, heads, length, length]);
+    let scores = b.add(scores, mask);
+    let shares = b.softmax(scores, 3);
+    let shares = reshape_unless(b, shares, &[shared[0], shared[1], shared[2], length]);
+    let mixed = b.matmul(shares, own.values);
+    reshape_unless(b, mixed, &shape)
 }
 
 /// One new token a row, its query already scaled. Scores against the past and against itself are computed apart, so
 /// that cached keys and values are read where they lie and never joined into new tensors. The past's keys are stored
-/// as [rows, heads, head width, past]: a row vector by a plain matrix takes the runtime's vector kernel.
-fn attend_to_past(b: &mut Builder, queries: Value, own: Cache, past: Cache, mask: Value) -> Value {
-    assert_eq!(b.shape(queries)[2], 1, "with a past, tokens come one at a time");
+/// as [rows, kv heads, head width, past]: a row vector by a plain matrix takes the runtime's vector kernel.
+fn attend_to_past(
+    b: &mut Builder,
+    config: &DecoderConfig,
+    queries: Value,
+    own: Cache,
+    past: Cache,
+    mask: Value,
+) -> Value {
+    let shape = b.shape(queries).to_vec();
+    assert_eq!(shape[2], 1, "with a past, tokens come one at a time");
+    let queries = reshape_unless(b, queries, &[shape[0], config.kv_heads(), shape[1] / config.kv_heads(), shape[3]]);
     let length = b.shape(past.values)[2];
     let scores = b.matmul(queries, past.keys);
     let scores = b.add(scores, mask);
@@ -232,12 +324,40 @@ fn attend_to_past(b: &mut Builder, queries: Value, own: Cache, past: Cache, mask
     let shares = b.split(shares, 3, &[length, 1]);
     let from_past = b.matmul(shares[0], past.values);
     let from_own = b.mul(shares[1], own.values);
-    b.add(from_past, from_own)
+    let mixed = b.add(from_past, from_own);
+    reshape_unless(b, mixed, &shape)
 }
 
-/// `x` [n, in] by a weight [out, in].
-fn linear(b: &mut Builder, x: Value, weight: Value) -> Value {
-    b.gemm(x, weight, None, (false, true))
+/// No node where the shape is that already.
+fn reshape_unless(b: &mut Builder, x: Value, shape: &[usize]) -> Value {
+    if b.shape(x) == shape { x } else { b.reshape(x, shape) }
+}
+
+/// `x` [n, in] by a layer's weight [out, in], with its bias where there is one.
+fn projection(b: &mut Builder, parameters: &Parameters, layer: usize, name: &str, x: Value) -> Value {
+    let weight = format!("model.layers.{layer}.{name}.weight");
+    b.gemm(x, parameters.get(&weight), parameters.bias(&weight), (false, true))
+}
+
+fn norm(b: &mut Builder, config: &DecoderConfig, parameters: &Parameters, name: &str, x: Value) -> Value {
+    let weight = format!("{name}.weight");
+    let scale = parameters.get(&weight);
+    match config.norm {
+        Norm::Rms => b.rms_norm(x, scale, config.norm_eps).0,
+        Norm::Layer => {
+            let bias = parameters.bias(&weight).expect("declared for this norm");
+            b.layer_norm(x, scale, bias, config.norm_eps).0
+        }
+    }
+}
+
+pub(crate) fn activate(b: &mut Builder, activation: Activation, x: Value) -> Value {
+    match activation {
+        Activation::Silu => b.silu(x),
+        Activation::Gelu => b.gelu(x, false),
+        Activation::GeluTanh => b.gelu(x, true),
+        Activation::Relu => b.relu(x),
+    }
 }
 
 /// Cosines and sines of all positions as constants.

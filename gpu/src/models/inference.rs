@@ -1,8 +1,8 @@
 //! The graphs that only read a model: scoring whole rows, reading prompts, and one more token with a cache.
-//! Keys and values leave a graph as [rows, heads, length, head width]; where they enter, keys are transposed.
+//! Keys and values leave a graph as [rows, kv heads, length, head width]; where they enter, keys are transposed.
 
 use super::DecoderConfig;
-use super::decoder::{self, Cache, MASKED, Parameters, Sequence};
+use super::decoder::{self, Cache, Masks, Parameters, Sequence};
 use crate::graph::{Builder, CrossEntropy, ElementType, Graph, Value};
 
 use ElementType::{F32, I64};
@@ -29,6 +29,19 @@ impl CacheNames {
     }
 }
 
+/// `tokens`, `positions`, `segments` [rows, length] to `logits` [rows·length, vocabulary].
+pub(crate) fn logits_graph(config: &DecoderConfig, rows: usize, length: usize) -> Graph {
+    let mut b = Builder::new("decoder_logits");
+    let parameters = Parameters::declare(&mut b, config);
+    let [tokens, positions, segments] =
+        ["tokens", "positions", "segments"].map(|name| b.input(name, I64, &[rows, length]));
+    let masks = Masks::packed(&mut b, config, segments);
+    let sequence = Sequence::new(&mut b, config, (rows, length), positions, masks);
+    let logits = decoder::forward(&mut b, config, &parameters, tokens, &sequence);
+    b.output("logits", logits);
+    b.finish()
+}
+
 /// `tokens`, `targets`, `positions`, `segments` [rows, length] to `surprise` [rows·length]: -log p(target) in nats, 0
 /// where ignored.
 pub(crate) fn score_graph(config: &DecoderConfig, rows: usize, length: usize) -> Graph {
@@ -36,8 +49,8 @@ pub(crate) fn score_graph(config: &DecoderConfig, rows: usize, length: usize) ->
     let parameters = Parameters::declare(&mut b, config);
     let [tokens, targets, positions, segments] =
         ["tokens", "targets", "positions", "segments"].map(|name| b.input(name, I64, &[rows, length]));
-    let mask = decoder::packed_mask(&mut b, segments);
-    let sequence = Sequence::new(&mut b, config, (rows, length), positions, mask);
+    let masks = Masks::packed(&mut b, config, segments);
+    let sequence = Sequence::new(&mut b, config, (rows, length), positions, masks);
     let logits = decoder::forward(&mut b, config, &parameters, tokens, &sequence);
     let targets = b.reshape(targets, &[rows * length]);
     let loss = CrossEntropy::new(&mut b, logits, targets);
@@ -53,8 +66,8 @@ pub(crate) fn prompt_graph(config: &DecoderConfig, rows: usize, length: usize) -
     let [tokens, positions, segments] =
         ["tokens", "positions", "segments"].map(|name| b.input(name, I64, &[rows, length]));
     let last = b.input("last", I64, &[rows]);
-    let mask = decoder::packed_mask(&mut b, segments);
-    let sequence = Sequence::new(&mut b, config, (rows, length), positions, mask);
+    let masks = Masks::packed(&mut b, config, segments);
+    let sequence = Sequence::new(&mut b, config, (rows, length), positions, masks);
     let x = layers(&mut b, config, &parameters, tokens, &sequence, |_, _| None);
     let x = b.gather(x, last, 0);
     let logits = decoder::head(&mut b, config, &parameters, x);
@@ -68,9 +81,9 @@ pub(crate) fn token_graph(config: &DecoderConfig, rows: usize, capacity: usize) 
     let mut b = Builder::new("decoder_token");
     let parameters = Parameters::declare(&mut b, config);
     let [tokens, positions] = ["tokens", "positions"].map(|name| b.input(name, I64, &[rows, 1]));
-    let mask = past_mask(&mut b, positions, capacity);
-    let sequence = Sequence::new(&mut b, config, (rows, 1), positions, mask);
-    let (heads, size) = (config.heads, config.head_width());
+    let masks = Masks::past(&mut b, config, positions, capacity);
+    let sequence = Sequence::new(&mut b, config, (rows, 1), positions, masks);
+    let (heads, size) = (config.kv_heads(), config.head_width());
     let x = layers(&mut b, config, &parameters, tokens, &sequence, |b, names| {
         Some(Cache {
             keys: b.input(&names.past_keys, F32, &[rows, heads, size, capacity]),
@@ -103,7 +116,8 @@ fn layers(
     sequence: &Sequence,
     past: impl Fn(&mut Builder, &CacheNames) -> Option<Cache>,
 ) -> Value {
-    let mut x = decoder::embed(b, parameters, tokens);
+    let embedded = decoder::embed(b, parameters, tokens);
+    let mut x = decoder::place(b, config, parameters, embedded, sequence);
     for (index, names) in CacheNames::of_layers(config).iter().enumerate() {
         let past = past(b, names);
         let (next, own) = decoder::layer(b, config, parameters, index, x, sequence, past);
@@ -112,16 +126,4 @@ fn layers(
         x = next;
     }
     x
-}
-
-/// f32 [rows, 1, 1, capacity]: visible below each row's position.
-fn past_mask(b: &mut Builder, positions: Value, capacity: usize) -> Value {
-    let rows = b.shape(positions)[0];
-    let lengths = b.reshape(positions, &[rows, 1, 1, 1]);
-    let slots: Vec<i64> = (0..capacity as i64).collect();
-    let slots = b.constant_i64(&slots, &[1, 1, 1, capacity]);
-    let visible = b.less(slots, lengths);
-    let zero = b.scalar(F32, 0.0);
-    let masked = b.scalar(F32, MASKED.into());
-    b.select(visible, zero, masked)
 }

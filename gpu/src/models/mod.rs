@@ -3,10 +3,14 @@
 mod config;
 pub(crate) mod decoder;
 mod encoder_config;
+mod folder;
+pub(crate) mod forward;
 mod hugging_face;
 pub(crate) mod inference;
 pub(crate) mod rope;
 
 pub use config::{Activation, DecoderConfig, DecoderFamily, ModelConfig, Norm, Positions};
 pub use encoder_config::{EncoderConfig, EncoderFamily, Head, Pooling, PoolingKind};
+pub use folder::{FolderParts, GenerationDefaults, ModelFolder, ScoreActivation, TextSettings};
+pub use forward::Forward;
 pub use rope::RopeScaling;
