@@ -9,6 +9,7 @@ use crate::log::Log;
 use crate::lru::Owner;
 use crate::payload::{Record, RecordKind, Records};
 use crate::personal;
+use crate::records::Batch;
 use crate::redact::form;
 use crate::scan::check_record;
 use crate::segment::frames::{FrameAt, FramesFile};
@@ -17,7 +18,7 @@ use crate::segment::{FoundRecord, Sealed, SealedSlot};
 use crate::site::Site;
 use crate::tree::Tree;
 use crate::vault::Vault;
-use cairn_schemas::{Blake3, Event, KeyId, Position, Recorded, StoredPayload};
+use cairn_schemas::{Blake3, BorrowedPayload, Event, KeyId, Position, Recorded, StoredPayload};
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub(crate) struct View {
 
 /// Called with each entry and its record; answers whether to go on.
 type Each<'a> = &'a mut dyn FnMut(Entry, &Record<'_>) -> Result<bool, Error>;
+/// The same, before the record is checked.
+type EachFound<'a> = &'a mut dyn FnMut(FoundRecord<'_>) -> Result<bool, Error>;
 
 impl View {
     /// The segment that holds a position, and the position after its last; `None` past the head.
@@ -70,16 +73,33 @@ impl View {
 
 /// Reads events from a position on, up to `count_max` and a bound on bytes.
 pub(crate) fn read(log: &Log, from: Position, count_max: usize) -> Result<Vec<Recorded>, Error> {
-    let (mut events, mut bytes) = (Vec::new(), 0);
+    let (mut events, mut batch, mut bytes) = (Vec::new(), Batch::default(), 0);
     if count_max == 0 {
         return Ok(events);
     }
-    walk(&log.view, from.get(), &mut |entry, record| {
-        bytes += record.bytes.len();
-        events.push(recorded(&entry, record, &log.vault)?);
-        Ok(events.len() < count_max && bytes < READ_BYTES_MAX)
+    let walked = walk_unchecked(&log.view, from.get(), &mut |found| {
+        if batch.ends_before(&found) {
+            decode(&mut batch, &log.vault, &mut events)?;
+        }
+        bytes += found.record.bytes.len();
+        batch.take(&found);
+        Ok(events.len() + batch.len() < count_max && bytes < READ_BYTES_MAX)
+    });
+    // What stands before a finding of the walk is checked first.
+    decode(&mut batch, &log.vault, &mut events)?;
+    walked.map(|()| events)
+}
+
+/// Checks a batch's records, adds their events, and leaves it empty.
+fn decode(batch: &mut Batch, vault: &Vault, events: &mut Vec<Recorded>) -> Result<(), Error> {
+    batch.hash();
+    events.reserve(batch.len());
+    batch.check(&mut |found, _| {
+        events.push(recorded(&found.entry, &found.record, vault)?);
+        Ok(())
     })?;
-    Ok(events)
+    *batch = std::mem::take(batch).emptied();
+    Ok(())
 }
 
 /// One entry with its stored payload, and whether that is the one first stored. `None` past the head.
@@ -181,26 +201,25 @@ fn recorded(entry: &Entry, record: &Record<'_>, vault: &Vault) -> Result<Recorde
     if record.kind == RecordKind::Replacement {
         return form::recorded(entry, record);
     }
-    let mut stored = StoredPayload::decode(record.bytes)?;
-    let mut event = Event::decode(entry.event_type, &stored.data)?;
-    let (erased, sealed) =
-        personal::restore(vault, &entry.identity, &stored.sealed, &mut event, &mut stored.extensions)?;
+    let (mut stored, sealed) = BorrowedPayload::decode(record.bytes)?;
+    let mut event = Event::decode(entry.event_type, stored.data)?;
+    let (erased, sealed) = personal::restore(vault, &entry.identity, &sealed, &mut event, &mut stored.extensions)?;
     Ok(Recorded { erased, sealed, ..assembled(entry, event, stored) })
 }
 
 /// An event as readers get it, before anything is said of what it lacks.
-pub(crate) fn assembled(entry: &Entry, event: Event, stored: StoredPayload) -> Recorded {
+pub(crate) fn assembled(entry: &Entry, event: Event, stored: BorrowedPayload<'_>) -> Recorded {
     Recorded {
         position: entry.position,
         recorded_at: entry.recorded_at,
         stream_version: entry.stream_version,
         event,
-        source: stored.source,
-        id: stored.id,
-        stream: stored.stream,
-        project: stored.project,
+        source: stored.source.to_owned(),
+        id: stored.id.to_owned(),
+        stream: stored.stream.to_owned(),
+        project: stored.project.to_owned(),
         occurred_at: stored.occurred_at,
-        causation: stored.causation,
+        causation: stored.causation.map(str::to_owned),
         extensions: stored.extensions,
         used: stored.used,
         produced: stored.produced,
@@ -212,6 +231,14 @@ pub(crate) fn assembled(entry: &Entry, event: Event, stored: StoredPayload) -> R
 
 /// Walks from a position towards the head. Locks are held only while places are looked up, never while reading.
 pub(crate) fn walk(view: &RwLock<View>, from: u64, each: Each<'_>) -> Result<(), Error> {
+    walk_unchecked(view, from, &mut |found| {
+        check_record(&found)?;
+        each(found.entry, &found.record)
+    })
+}
+
+/// The same, for who checks records himself, many at once.
+fn walk_unchecked(view: &RwLock<View>, from: u64, each: EachFound<'_>) -> Result<(), Error> {
     let mut position = from;
     loop {
         let Some((segment, end)) = view.read().segment(position) else { return Ok(()) };
@@ -269,7 +296,7 @@ fn walk_frames(
     owner: &Owner,
     from: u64,
     end: u64,
-    each: Each<'_>,
+    each: EachFound<'_>,
 ) -> Result<bool, Error> {
     let (cache, mut position) = (&owner.caches.frames, from);
     while position < end {
@@ -283,9 +310,8 @@ fn walk_frames(
             let damage = |m| file.site.damage(Some(position), at.offset, m);
             let (entry, record_at, record) = frame.get(index, position).map_err(damage)?;
             let found = FoundRecord { entry, record, site: &file.site, at: at.offset + record_at as u64 };
-            check_record(&found)?;
             position += 1;
-            if !each(found.entry, &found.record)? {
+            if !each(found)? {
                 // Whoever reads on from here need not read and decode the frame again.
                 cache.put(owner.key(at.offset), frame.bytes.len(), frame.clone());
                 return Ok(false);
@@ -300,7 +326,7 @@ fn walk_frames(
     Ok(true)
 }
 
-fn walk_sealed(sealed: &Sealed, from: u64, end: u64, each: Each<'_>) -> Result<bool, Error> {
+fn walk_sealed(sealed: &Sealed, from: u64, end: u64, each: EachFound<'_>) -> Result<bool, Error> {
     let (entries, mut cursor) = (&sealed.entries, sealed.payloads.cursor());
     if entries.footer.after() != end {
         let mismatch = Mismatch::new(16, format!("entries up to position {}", end - 1), entries.footer.after() - 1);
@@ -317,9 +343,8 @@ fn walk_sealed(sealed: &Sealed, from: u64, end: u64, each: Each<'_>) -> Result<b
             let entry = entry::decode_at(position, raw).map_err(damage)?;
             let (record_at, record) = cursor.get(position).map_err(|fault| sealed.explain(fault))?;
             let found = FoundRecord { entry, record, site: &sealed.payloads.site, at: record_at };
-            check_record(&found)?;
             position += 1;
-            if !each(found.entry, &found.record)? {
+            if !each(found)? {
                 return Ok(false);
             }
         }

@@ -2,7 +2,6 @@
 
 pub(crate) mod authority;
 mod checks;
-mod many;
 mod people;
 mod records;
 

@@ -181,7 +181,7 @@ fn metrics(ctx: &Context, query: &DiffQuery, position: Option<Position>) -> Resu
             min: real(metric.min),
             max: real(metric.max),
         };
-        Ok(metrics.iter().map(|metric| (metric.name.clone(), figure(metric))).collect())
+        Ok(metrics.iter().map(|metric| (metric.name.to_string(), figure(metric))).collect())
     };
     let (before, after) = (figures(&query.before)?, figures(&query.after)?);
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();

@@ -230,7 +230,7 @@ fn started(run: u64) -> Event {
 }
 
 fn stepped(run: u64) -> Event {
-    let metric = |n| MetricValue { name: format!("m{n}"), value: Real(chance(run, 400 + n)) };
+    let metric = |n| MetricValue { name: format!("m{n}").into(), value: Real(chance(run, 400 + n)) };
     let metrics = (0..20u64).map(metric).collect();
     StepLogged { run: run_id(run), attempt: 1, step: 100, tokens: 204_800, time: None, metrics }.into()
 }

@@ -84,7 +84,7 @@ fn step(run: u64, step: u64, tokens: u64, time_micros: Option<i64>, metrics: Vec
 }
 
 fn metric(name: &str, value: f64) -> MetricValue {
-    MetricValue { name: name.to_owned(), value: Real(value) }
+    MetricValue { name: name.into(), value: Real(value) }
 }
 
 /// The median of some times, in milliseconds.

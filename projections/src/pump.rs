@@ -95,8 +95,10 @@ fn beside(
                 let batch = Arc::new(events.read(at, count(at, until))?);
                 let Some(last) = batch.last() else { break };
                 from = last.position.next();
-                // Every lane is sent the batch, so `any` would not do.
-                let going = lanes.iter_mut().filter_map(|lane| lane.send(&batch).then_some(())).count() > 0;
+                let mut going = false;
+                for lane in &mut lanes {
+                    going |= lane.send(&batch);
+                }
                 if !going || !watch() {
                     break;
                 }

@@ -4,6 +4,7 @@
 use crate::Error;
 use crate::store::{Changes, Store};
 use bincode::{Decode, Encode};
+use foldhash::fast::RandomState;
 use std::any::Any;
 use std::collections::HashMap;
 
@@ -35,14 +36,14 @@ enum Slot {
 /// A store's rows with the changes that are not committed yet on top.
 pub(crate) struct Rows<'a> {
     store: &'a dyn Store,
-    slots: HashMap<Vec<u8>, Slot>,
+    slots: HashMap<Vec<u8>, Slot, RandomState>,
     /// Bytes of the values that the slots were made of: a measure of the batch's memory.
     bytes: usize,
 }
 
 impl<'a> Rows<'a> {
     pub(crate) fn over(store: &'a dyn Store) -> Self {
-        Self { store, slots: HashMap::new(), bytes: 0 }
+        Self { store, slots: HashMap::default(), bytes: 0 }
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, Error> {

@@ -7,7 +7,7 @@ use crate::entry::Entry;
 use crate::error::Error;
 use crate::payload::{MacKeys, Record, RecordKind, SALT_BYTES};
 use crate::reader::assembled;
-use cairn_schemas::{Blake3, Event, Recorded, StoredPayload, TypeCode};
+use cairn_schemas::{Blake3, BorrowedPayload, Event, Recorded, StoredPayload, TypeCode};
 
 /// The extension attribute of a replacement that names the request on which it was made.
 pub(crate) const REDACTED_BY: &str = "redactedby";
@@ -52,7 +52,7 @@ pub(crate) fn is_replacement(payload: &[u8]) -> bool {
 
 /// A redacted event as readers get it.
 pub(crate) fn recorded(entry: &Entry, record: &Record<'_>) -> Result<Recorded, Error> {
-    let mut stored = StoredPayload::decode(record.bytes)?;
+    let (mut stored, _) = BorrowedPayload::decode(record.bytes)?;
     let wrong =
         || cairn_schemas::Error::Stored { what: "a replacement", why: "it does not begin with a version".into() };
     let (version, data) = stored.data.split_first_chunk::<2>().ok_or_else(wrong)?;

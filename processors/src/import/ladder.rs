@@ -175,7 +175,7 @@ fn checked(
         let value: f64 = field.parse().map_err(|_| {
             at(column, format!("`{name}` is `{field}`; expected a number, or nothing where there is none"))
         })?;
-        metrics.push(MetricValue { name: name.clone(), value: Real(value) });
+        metrics.push(MetricValue { name: name.as_str().into(), value: Real(value) });
     }
     Ok(Row { step: seen / size, tokens: seen, batch: size, metrics })
 }

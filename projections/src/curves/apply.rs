@@ -7,7 +7,7 @@ use super::rows::{self, Entries, Entry, Fragment, NAME_TABLE, Open, Origin, RUN_
 use crate::Error;
 use crate::projection::Rows;
 use cairn_schemas::events::training::{MetricValue, StepLogged};
-use cairn_schemas::{Event, Recorded, RunId};
+use cairn_schemas::{Event, Recorded, RunId, ShortText};
 
 /// Rows of a sealed panel, at least.
 pub(super) const PANEL_ROWS: usize = 4_096;
@@ -108,7 +108,7 @@ impl Run {
     /// Whether the slots of all these metrics are known. If so they are the pattern.
     fn knows(&mut self, metrics: &[MetricValue]) -> bool {
         let open = self.opened();
-        let is_same = |(metric, (name, _)): (&MetricValue, &(String, u32))| metric.name == *name;
+        let is_same = |(metric, (name, _)): (&MetricValue, &(ShortText, u32))| metric.name == *name;
         if open.pattern.len() == metrics.len() && metrics.iter().zip(&open.pattern).all(is_same) {
             return true;
         }

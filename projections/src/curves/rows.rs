@@ -14,7 +14,7 @@ use bincode::de::Decoder;
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
-use cairn_schemas::{Position, RunId, Timestamp};
+use cairn_schemas::{Position, RunId, ShortText, Timestamp};
 use std::collections::HashMap;
 
 const RUN: u8 = 1;
@@ -172,9 +172,9 @@ pub(super) struct Open {
     /// Rows and values in fragments.
     pub(super) before: (usize, usize),
     /// Slots of the metrics that were met since it was opened.
-    pub(super) slots: HashMap<String, u32>,
+    pub(super) slots: HashMap<ShortText, u32>,
     /// The metrics of the latest event: the next has mostly the same, in the same order.
-    pub(super) pattern: Vec<(String, u32)>,
+    pub(super) pattern: Vec<(ShortText, u32)>,
 }
 
 impl Encode for Run {

@@ -107,7 +107,7 @@ fn failed(e: &EvaluationFailed, when: When, rows: &mut Rows<'_>) {
 fn scored(e: &SampleScored, when: When, rows: &mut Rows<'_>) -> Result<(), Error> {
     let key = rows::samples(&e.evaluation.to_string()).text(&e.sample).done();
     let scores: &mut Scores = rows.edit("evals.sample", &key)?;
-    scores.0.extend(e.metrics.iter().map(|metric| (metric.name.clone(), metric.value.0, when.position)));
+    scores.0.extend(e.metrics.iter().map(|metric| (metric.name.to_string(), metric.value.0, when.position)));
     Ok(())
 }
 

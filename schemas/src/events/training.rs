@@ -2,7 +2,7 @@
 
 use super::{facts, streams};
 use crate::personal::texts;
-use crate::{Blake3, Links, RawJson, Real, Ref, RunId, Timestamp};
+use crate::{Blake3, Links, RawJson, Real, Ref, RunId, ShortText, Timestamp};
 
 facts! {
     /// A training run began: data, code, config, environment and parent, complete enough to run it again.
@@ -42,7 +42,7 @@ facts! {
     }
     /// One value of one metric.
     pub struct MetricValue {
-        pub name: String,
+        pub name: ShortText,
         pub value: Real,
     }
     /// Metrics of a step.

@@ -163,9 +163,10 @@ fn step(event: &Recorded, runs: &HashSet<RunId>, wanted: Option<&HashSet<String>
     if !runs.contains(&step.run) {
         return None;
     }
-    let metrics = step.metrics.iter().filter(|metric| wanted.is_none_or(|wanted| wanted.contains(&metric.name)));
+    let metrics =
+        step.metrics.iter().filter(|metric| wanted.is_none_or(|wanted| wanted.contains(metric.name.as_str())));
     let metrics: Vec<MetricValue> =
-        metrics.map(|metric| MetricValue { name: metric.name.clone(), value: Real(metric.value.0) }).collect();
+        metrics.map(|metric| MetricValue { name: metric.name.to_string(), value: Real(metric.value.0) }).collect();
     let is_wanted = wanted.is_none() || !metrics.is_empty();
     is_wanted.then(|| LoggedStep {
         run: step.run.to_string(),

@@ -117,8 +117,7 @@ pub(crate) fn metrics_of(step: &Step) -> Vec<MetricValue> {
         ("tokens_per_second", Some(step.tokens_per_second)),
         ("validation_loss", step.validation_loss),
     ];
-    let metric = |(name, value): (&str, Option<f64>)| {
-        value.map(|value| MetricValue { name: name.to_owned(), value: Real(value) })
-    };
+    let metric =
+        |(name, value): (&str, Option<f64>)| value.map(|value| MetricValue { name: name.into(), value: Real(value) });
     values.into_iter().filter_map(metric).collect()
 }

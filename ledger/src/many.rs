@@ -19,7 +19,7 @@ const CHUNK_BLOCKS: usize = CHUNK_LEN / BLOCK_LEN;
 type Lane<'a> = (&'a [u8], &'a Blake3);
 
 /// Compares inputs with the digests they should have, as many at once as there are lanes.
-pub(super) struct Many<'a> {
+pub(crate) struct Many<'a> {
     platform: Platform,
     /// Those that wait, by the number of blocks before their last.
     waiting: [Vec<Lane<'a>>; CHUNK_BLOCKS],
@@ -27,11 +27,11 @@ pub(super) struct Many<'a> {
 }
 
 impl<'a> Many<'a> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { platform: Platform::detect(), waiting: Default::default(), all_right: true }
     }
 
-    pub(super) fn expect(&mut self, input: &'a [u8], digest: &'a Blake3) {
+    pub(crate) fn expect(&mut self, input: &'a [u8], digest: &'a Blake3) {
         let before_last = input.len().saturating_sub(1) / BLOCK_LEN;
         if before_last == 0 || before_last >= CHUNK_BLOCKS {
             self.all_right &= blake3::hash(input).as_bytes() == digest.as_bytes();
@@ -44,7 +44,7 @@ impl<'a> Many<'a> {
     }
 
     /// Whether every input has its digest.
-    pub(super) fn all_right(mut self) -> bool {
+    pub(crate) fn all_right(mut self) -> bool {
         (1..CHUNK_BLOCKS).for_each(|before_last| self.flush(before_last));
         self.all_right
     }
