@@ -3,6 +3,7 @@
 
 mod annotations;
 mod apply;
+mod attributes;
 mod columns;
 pub mod filter;
 mod find;
@@ -30,7 +31,7 @@ use cairn_schemas::{Blake3, Position, Ref, RunId, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection::new("catalog", 4, apply::apply).viewed(lists::load);
+pub(crate) static PROJECTION: Projection = Projection::new("catalog", 5, apply::apply).viewed(lists::load);
 
 /// The lists that can be asked for. `gate` lists judgments that are gates, `training` runs that train.
 pub const KINDS: [&str; 12] = [

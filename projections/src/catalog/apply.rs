@@ -130,7 +130,7 @@ fn documents(at: At<'_, '_>) -> Result<(), Error> {
         Event::SourceRegistered(e) => at.upsert(&format!("source:{}", e.source), "source", |entity| {
             entity.name = e.source.clone();
             entity.state = "registered".into();
-            entity.take(event, &["source"]);
+            entity.attributes.take(event, &["source"]);
         }),
         Event::DocumentIngested(e) => ingested(at, e),
         Event::DocumentRejected(e) => {
@@ -150,7 +150,7 @@ fn ingested(at: At<'_, '_>, e: &DocumentIngested) -> Result<(), Error> {
     at.upsert(&e.document.to_string(), "document", |entity| {
         entity.name = e.source_uri.clone();
         entity.state = "ingested".into();
-        entity.take(event, &["document"]);
+        entity.attributes.take(event, &["document"]);
     })
 }
 
@@ -173,12 +173,12 @@ fn evaluations(at: At<'_, '_>) -> Result<(), Error> {
         Event::EvaluationCompleted(e) => at.upsert(&e.evaluation.to_string(), "evaluation", |entity| {
             entity.name = format!("{}/{}", e.suite, e.task);
             entity.state = "completed".into();
-            entity.take(event, &["evaluation"]);
+            entity.attributes.take(event, &["evaluation"]);
         }),
         Event::EvaluationFailed(e) => at.upsert(&e.evaluation.to_string(), "evaluation", |entity| {
             entity.name = format!("{}/{}", e.suite, e.task);
             entity.state = "failed".into();
-            entity.take(event, &["evaluation"]);
+            entity.attributes.take(event, &["evaluation"]);
         }),
         Event::EvaluationSuperseded(e) => at.upsert(&e.evaluation.to_string(), "evaluation", |entity| {
             entity.state = "superseded".into();
@@ -208,7 +208,7 @@ fn judgments(at: At<'_, '_>) -> Result<(), Error> {
                     Verdict::Unscored => "unscored",
                 }
                 .into();
-                entity.take(event, &["judgment"]);
+                entity.attributes.take(event, &["judgment"]);
             })
         }
         Event::GateEvaluated(e) => {
@@ -224,7 +224,7 @@ fn judgments(at: At<'_, '_>) -> Result<(), Error> {
                     GateOutcome::InsufficientEvidence => "insufficient_evidence",
                 }
                 .into();
-                entity.take(event, &["judgment"]);
+                entity.attributes.take(event, &["judgment"]);
             })
         }
         _ => Ok(()),

@@ -1,6 +1,7 @@
 //! Events of datasets, models and deployments.
 
 use super::apply::{At, upsert};
+use super::attributes;
 use super::rows::{self, ActiveRow, AliasChangeRow, ChangeRow, When};
 use crate::Error;
 use crate::projection::Rows;
@@ -76,7 +77,7 @@ fn dataset(
         let before = if entity.state.is_empty() { "building" } else { &entity.state };
         entity.state = state.unwrap_or(before).to_owned();
         now.clone_from(&entity.state);
-        change(&mut entity.attributes, rows::fields(&recorded.event, &["dataset"]));
+        change(&mut entity.attributes, attributes::fields(&recorded.event, &["dataset"]));
     })?;
     rows.write(rows::dataset_versions(&reference.stream()).text(&text).done(), &now);
     Ok(())
@@ -90,7 +91,7 @@ fn model_registered(recorded: &Recorded, e: &VersionRegistered, rows: &mut Rows<
     upsert(rows, recorded, &e.model.to_string(), "model", |entity| {
         entity.name = name_of(&e.model);
         entity.state = "registered".into();
-        entity.take(&recorded.event, &["model"]);
+        entity.attributes.take(&recorded.event, &["model"]);
     })
 }
 
@@ -155,14 +156,14 @@ fn created(recorded: &Recorded, e: &DeploymentCreated, rows: &mut Rows<'_>) -> R
         }
         let is_active = entity.attributes.get("active").is_some_and(Value::is_object);
         entity.state = if is_active { "active" } else { "created" }.into();
-        entity.take(&recorded.event, &["deployment"]);
+        entity.attributes.take(&recorded.event, &["deployment"]);
     })
 }
 
 fn shifted(recorded: &Recorded, e: &TrafficShifted, rows: &mut Rows<'_>) -> Result<(), Error> {
     note(recorded, &e.deployment, changed(recorded, "traffic_shifted", e.reason.clone()), rows);
     upsert(rows, recorded, &e.deployment.to_string(), "deployment", |entity| {
-        entity.take(&recorded.event, &["deployment", "reason"]);
+        entity.attributes.take(&recorded.event, &["deployment", "reason"]);
     })
 }
 

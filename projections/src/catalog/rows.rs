@@ -1,13 +1,13 @@
 //! Tables of `catalog`.
 
+use super::attributes::Attributes;
 use super::{ActiveModel, Annotations, Entity, RunState};
 use crate::Error;
 use crate::key::{Fields, Key};
 use bincode::{Decode, Encode};
-use cairn_schemas::{Blake3, Event, Position, Recorded, Ref, RunId, Timestamp};
-use serde_json::value::RawValue;
+use cairn_schemas::{Blake3, Position, Recorded, Ref, RunId, Timestamp};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 const ENTITY: u8 = 1;
 const LIST: u8 = 2;
@@ -45,10 +45,6 @@ impl EntityRow {
     pub(super) fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.attributes.insert(name.to_owned(), value.into());
     }
-    /// Takes all fields of an event's payload but those that the entity's own ref says.
-    pub(super) fn take(&mut self, event: &Event, except: &[&str]) {
-        self.attributes.extend(fields(event, except));
-    }
     /// An object among the attributes, made where it is missing.
     pub(super) fn part(&mut self, name: &str) -> &mut Map<String, Value> {
         part(&mut self.attributes, name)
@@ -63,68 +59,6 @@ pub(super) fn part<'a>(of: &'a mut Map<String, Value>, name: &str) -> &'a mut Ma
     }
     part.as_object_mut().expect("it was made one")
 }
-
-/// Free-form JSON that nests deeper is kept as its text: what holds it must be readable too.
-const DEPTH_MAX: usize = 100;
-
-/// The fields of an event's payload.
-pub(super) fn fields(event: &Event, except: &[&str]) -> Map<String, Value> {
-    let mut fields = match event.to_value() {
-        Ok(Value::Object(fields)) => fields,
-        _ => lenient(&event.to_json()),
-    };
-    except.iter().for_each(|name| drop(fields.shift_remove(*name)));
-    for value in fields.values_mut().filter(|value| is_deeper(value, DEPTH_MAX)) {
-        *value = Value::String(value.to_string());
-    }
-    fields
-}
-
-/// The members of an object; those that no value can hold as their text.
-fn lenient(text: &str) -> Map<String, Value> {
-    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).expect("payloads are JSON objects");
-    let value = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().into());
-    members.iter().map(|(name, raw)| (name.clone(), value(raw))).collect()
-}
-
-fn is_deeper(value: &Value, depth: usize) -> bool {
-    let inner = |value: &Value| depth == 0 || is_deeper(value, depth - 1);
-    match value {
-        Value::Array(items) => items.iter().any(inner),
-        Value::Object(members) => members.values().any(inner),
-        _ => false,
-    }
-}
-
-/// A JSON object, stored as its text.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Attributes(pub(super) Map<String, Value>);
-
-impl std::ops::Deref for Attributes {
-    type Target = Map<String, Value>;
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-impl std::ops::DerefMut for Attributes {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
-    }
-}
-impl Encode for Attributes {
-    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
-        serde_json::to_vec(&self.0).expect("JSON has a text").encode(encoder)
-    }
-}
-impl<C> Decode<C> for Attributes {
-    fn decode<D: bincode::de::Decoder<Context = C>>(decoder: &mut D) -> Result<Self, bincode::error::DecodeError> {
-        let text: Vec<u8> = Decode::decode(decoder)?;
-        let members = serde_json::from_slice(&text);
-        members.map(Self).map_err(|e| bincode::error::DecodeError::OtherString(e.to_string()))
-    }
-}
-
-bincode::impl_borrow_decode!(Attributes);
 
 /// A state that an entity had, kept under the position of the event that replaced it.
 #[derive(Clone, Debug, Encode, Decode)]
@@ -413,7 +347,7 @@ pub(super) fn position(value: u64) -> Result<Position, Error> {
 }
 
 pub(super) fn shown(reference: String, row: EntityRow) -> Result<Entity, Error> {
-    let Attributes(mut attributes) = row.attributes;
+    let mut attributes = row.attributes.into_members();
     let annotations = attributes.shift_remove("annotations").map_or(Ok(Annotations::default()), serde_json::from_value);
     let annotations = annotations.map_err(|e| Error::row("catalog.entity", e))?;
     Ok(Entity {

@@ -2,7 +2,8 @@
 
 use super::RunState;
 use super::apply::{At, enlist, upsert};
-use super::rows::{self, CheckpointRow, EntityRow, JobRow, Progress, When, fields};
+use super::attributes::fields;
+use super::rows::{self, CheckpointRow, EntityRow, JobRow, Progress, When};
 use crate::Error;
 use crate::attempts::{self, Takeover};
 use crate::projection::Rows;

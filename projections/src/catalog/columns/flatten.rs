@@ -45,7 +45,7 @@ pub(in crate::catalog) fn flatten(reference: &str, row: &EntityRow, each: &mut d
         each(at, Cell::Number(when.micros as f64));
         each(position, Cell::Number(when.position as f64));
     }
-    let attributes = &row.attributes.0;
+    let attributes = &*row.attributes;
     let mut walk = Walk { path: String::with_capacity(64), each };
     walk.annotations(attributes);
     match row.kind.as_str() {
