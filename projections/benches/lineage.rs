@@ -96,7 +96,10 @@ fn main() {
     // From the last layer up, and from the first down: both reach every layer.
     let (last, half) = (|round: usize| thing(nodes - 1 - round as u64 * 997 % layer), projections.reached());
     let half = half.and_then(|reached| cairn_schemas::Position::new(reached.get() / 2));
-    let first = |round: usize| thing(round as u64 * 997 % layer);
+    // Of the first layer, things that something was made of; less than half of them are.
+    let is_used = |thing: &Ref| lineage.walk(thing, Direction::Down, 1, 2).expect("a walk").nodes.len() > 1;
+    let used: Vec<Ref> = (0..layer).map(|n| thing(n * 997 % layer)).filter(is_used).take(ROUNDS + 1).collect();
+    let first = |round: usize| used[round % used.len()].clone();
     measured("walk up, depth 20, 1,000 things", Some(LIMIT), |round| {
         let graph = lineage.walk(&last(round), Direction::Up, 20, Limit::default()).expect("a walk");
         format!("{} things, {} edges", graph.nodes.len(), graph.edges.len())
