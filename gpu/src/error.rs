@@ -64,6 +64,22 @@ pub enum Error {
     #[error("cannot read {what}: {reason}")]
     Format { what: String, reason: String },
 
+    /// More memory than was allowed.
+    #[error("{what} need {needed} bytes, {limit} are allowed; allow more, or use fewer bits, slots or positions")]
+    DoesNotFit { what: String, needed: u64, limit: u64 },
+
+    /// As many requests wait as may.
+    #[error("{waiting} requests are waiting and no more may; try again later")]
+    Busy { waiting: usize },
+
+    /// A step failed, and with it all that was under way.
+    #[error("the engine could not go on: {reason}")]
+    Failed { reason: String },
+
+    /// The thread that owned the device has ended.
+    #[error("the engine has stopped; open it again")]
+    Stopped,
+
     /// A loss or norm that is no longer a number.
     #[error("step {step}: {what} is {value}; lower the learning rate, or look at the data of this step")]
     NotFinite { step: u64, what: String, value: f32 },

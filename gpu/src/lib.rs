@@ -25,7 +25,7 @@ pub use checkpoint::Checkpoint;
 pub use data::{Batch, Example, IGNORE, Loader, LoaderState, Overlong, Row, batches, pack};
 pub use detokenizer::{Detokenizer, TextStream};
 pub use engine::{
-    Answer, Canceller, Chunk, DecoderParts, EngineOptions, Handle, Load, Output, Plan, Quantisation, Request,
+    Answer, Canceller, Chunk, DecoderParts, Engine, EngineOptions, Handle, Load, Output, Plan, Quantisation, Request,
     TokenLogprob, Usage,
 };
 pub use error::Error;

@@ -21,6 +21,8 @@ const LIBRARY_VARIABLE: &str = "CAIRN_ORT_LIB";
 const LIBRARY_NAME: &str = "libonnxruntime.so";
 const CACHE_PATH: &str = ".cache/onnxruntime/libonnxruntime.so";
 const CUDA_PROVIDER_NAME: &str = "libonnxruntime_providers_cuda.so";
+/// Where constants outside a model given as bytes are looked for.
+const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 const THREADS_MAX: usize = 1024;
 
 /// Where graphs run.
@@ -154,6 +156,17 @@ impl Runtime {
             inputs: graph.inputs().to_vec(),
             outputs: graph.outputs().to_vec(),
         })
+    }
+
+    /// A bare session for `graph`, whose extents may be open and whose constants may lie in files of `folder`.
+    pub(crate) fn bare_session(&self, graph: &Graph, folder: Option<&Path>) -> Result<OrtSession, Error> {
+        let refused = |source: ort::Error| Error::Session { graph: graph.name().to_owned(), source: source.into() };
+        let mut builder = self.session_builder().map_err(refused)?;
+        if let Some(folder) = folder {
+            let entry = builder.with_config_entry(EXTERNAL_FOLDER, folder.to_string_lossy());
+            builder = entry.map_err(|error| refused(error.into()))?;
+        }
+        builder.commit_from_memory(graph.bytes()).map_err(refused)
     }
 
     fn session_builder(&self) -> Result<SessionBuilder, ort::Error> {

@@ -1,7 +1,19 @@
 //! Inference: generation with a key/value cache for many requests at once, on one device that one thread owns.
 
+mod admission;
+mod batch;
+mod detokenise;
+#[allow(clippy::module_inception)]
+mod engine;
+mod fused;
 mod options;
+mod place;
+mod quantise;
 mod request;
+mod session;
+mod slots;
+mod worker;
 
+pub use engine::Engine;
 pub use options::{DecoderParts, EngineOptions, Load, Plan, Quantisation};
 pub use request::{Answer, Canceller, Chunk, Handle, Output, Request, TokenLogprob, Usage};

@@ -120,11 +120,12 @@ pub struct Handle {
     outputs: Receiver<Result<Output, Error>>,
     cancelled: Arc<AtomicBool>,
     answers: usize,
+    ended: bool,
 }
 
 impl Handle {
     pub(super) fn new(outputs: Receiver<Result<Output, Error>>, cancelled: Arc<AtomicBool>, answers: usize) -> Self {
-        Self { outputs, cancelled, answers }
+        Self { outputs, cancelled, answers, ended: false }
     }
 
     /// Ends the request: its answers finish as `Cancelled` at the next token.
@@ -166,7 +167,12 @@ impl Iterator for Handle {
     type Item = Result<Output, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.outputs.recv().ok()
+        if self.ended {
+            return None;
+        }
+        let next = self.outputs.recv().unwrap_or(Err(Error::Stopped));
+        self.ended = !matches!(next, Ok(Output::Token(_) | Output::End { .. }));
+        Some(next)
     }
 }
 

@@ -226,6 +226,13 @@ impl Builder {
         self.outputs.push((name.to_owned(), value));
     }
 
+    /// As `output`, without a node that may copy: the value itself takes the name. For buffers that a caller shares.
+    pub(crate) fn output_directly(&mut self, name: &str, value: Value) {
+        self.output(name, value);
+        assert!(!self.inputs.contains(&value), "an input is not an output");
+        name.clone_into(&mut self.values[value.index()].name);
+    }
+
     pub fn constant_f32(&mut self, data: &[f32], shape: &[usize]) -> Value {
         self.constant(ElementType::F32, shape, data.iter().flat_map(|x| x.to_le_bytes()).collect())
     }
@@ -341,13 +348,15 @@ impl Builder {
         let mut encoded: Vec<NodeProto> = nodes.map(|(index, node)| self.encode_node(index, node)).collect();
         let mut outputs = Vec::new();
         for (name, value) in &self.outputs {
-            encoded.push(NodeProto {
-                input: vec![self.port(*value).name.clone()],
-                output: vec![name.clone()],
-                name: format!("output.{name}"),
-                op_type: "Identity".to_owned(),
-                ..NodeProto::default()
-            });
+            if self.port(*value).name != *name {
+                encoded.push(NodeProto {
+                    input: vec![self.port(*value).name.clone()],
+                    output: vec![name.clone()],
+                    name: format!("output.{name}"),
+                    op_type: "Identity".to_owned(),
+                    ..NodeProto::default()
+                });
+            }
             outputs.push(Port { name: name.clone(), ..self.port(*value).clone() });
         }
         let inputs: Vec<Port> = self.inputs.iter().map(|&value| self.port(value).clone()).collect();

@@ -4,11 +4,13 @@ mod autodiff;
 mod builder;
 mod loss;
 mod onnx;
-mod operators;
+pub(crate) mod operators;
 pub(crate) mod optimizer;
 mod rules;
 
 pub use autodiff::gradients;
+pub(crate) use builder::Attribute;
 pub use builder::{Builder, ElementType, Graph, Port, Value};
 pub use loss::CrossEntropy;
+pub(crate) use onnx::MICROSOFT;
 pub(crate) use optimizer::AdamW;

@@ -1,0 +1,249 @@
+//! The inference form of a decoder: fused norms, one attention operator over a cache that grows in place, rotary
+//! positions inside it. One graph reads prompts in chunks and advances many answers by a token: only extents differ.
+
+use super::place::Places;
+use crate::graph::operators::elements;
+use crate::graph::{Attribute, Builder, ElementType, Graph, MICROSOFT, Value};
+use crate::models::{Activation, DecoderConfig, Norm, Positions, rope};
+use crate::Error;
+
+use ElementType::{F16, F32, I32, I64};
+
+/// Names of the graph's inputs and outputs that are not caches.
+pub(crate) const TOKENS: &str = "tokens";
+pub(crate) const POSITIONS: &str = "positions";
+pub(crate) const LAST: &str = "last";
+pub(crate) const TOTAL: &str = "total";
+pub(crate) const READ: &str = "read";
+pub(crate) const LOGITS: &str = "logits";
+
+/// Caches of one layer on their way in and out, keys first.
+pub(crate) fn cache_names(layer: usize) -> [(String, String); 2] {
+    ["keys", "values"].map(|what| (format!("past_{what}.{layer}"), format!("{what}.{layer}")))
+}
+
+/// What the graph is built for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// Positions that one row of the cache holds.
+    pub(crate) capacity: usize,
+    /// Element of the cache: F32, or F16 where the attention operator has no other kernel.
+    pub(crate) cache: ElementType,
+}
+
+/// `tokens` i64 [rows, length] with `last` i32 [rows], the index of each row's last position, and `total` i32, one more
+/// than the largest of them, to `logits` [reads, vocabulary] at `read` i64 [reads], indices among all rows·length.
+/// Caches are [rows, kv heads, capacity, head width]; past and present are one buffer. Learned positions are given as
+/// `positions` i64 [rows, length]. More than one row may be longer than one token only where there is no past.
+pub(crate) fn graph(config: &DecoderConfig, form: Form, places: &mut Places<'_>) -> Result<Graph, Error> {
+    let mut b = Builder::new("decoder_fused");
+    let [rows, length, reads] = ["rows", "length", "reads"].map(|name| b.open_extent(name));
+    let mut decoder = Fused::new(config, form, places, &mut b, rows, length);
+    let tokens = b.input(TOKENS, I64, &[rows, length]);
+    decoder.last = b.input(LAST, I32, &[rows]);
+    decoder.total = b.input(TOTAL, I32, &[]);
+    let read = b.input(READ, I64, &[reads]);
+    let table = decoder.places.table(&mut b, "model.embed_tokens.weight")?;
+    let mut x = b.gather(table, tokens, 0);
+    if config.positions == Positions::Learned {
+        let positions = b.input(POSITIONS, I64, &[rows, length]);
+        let table = decoder.places.table(&mut b, "model.embed_positions.weight")?;
+        let learned = b.gather(table, positions, 0);
+        x = b.add(x, learned);
+    }
+    let mut addend = None;
+    for layer in 0..config.layers {
+        let (normed, stream) = decoder.norm(&mut b, x, addend, &format!("model.layers.{layer}.input_layernorm"))?;
+        let attended = decoder.attention(&mut b, layer, normed)?;
+        let norm = format!("model.layers.{layer}.post_attention_layernorm");
+        let (normed, stream) = decoder.norm(&mut b, stream, Some(attended), &norm)?;
+        addend = Some(decoder.feed_forward(&mut b, layer, normed)?);
+        x = stream;
+    }
+    let (normed, _) = decoder.norm(&mut b, x, addend, "model.norm")?;
+    let flat = reshape(&mut b, normed, &[-1, config.width as i64], vec![rows, config.width]);
+    let chosen = b.gather(flat, read, 0);
+    let logits = decoder.places.product(&mut b, chosen, &[config.output_table()])?;
+    b.output(LOGITS, logits);
+    Ok(b.finish())
+}
+
+/// What the layers share.
+struct Fused<'a, 'p> {
+    config: &'a DecoderConfig,
+    form: Form,
+    places: &'a mut Places<'p>,
+    rows: usize,
+    length: usize,
+    last: Value,
+    total: Value,
+    rotation: Option<(Value, Value)>,
+}
+
+impl<'a, 'p> Fused<'a, 'p> {
+    fn new(
+        config: &'a DecoderConfig,
+        form: Form,
+        places: &'a mut Places<'p>,
+        b: &mut Builder,
+        rows: usize,
+        length: usize,
+    ) -> Self {
+        let rotation = (config.positions == Positions::Rotary).then(|| {
+            let (cosines, sines) = rope::tables(config, form.capacity);
+            let shape = [form.capacity, config.head_width() / 2];
+            let [cosines, sines] = [cosines, sines].map(|table| b.constant_f32(&table, &shape));
+            match form.cache {
+                F16 => (b.cast(cosines, F16), b.cast(sines, F16)),
+                _ => (cosines, sines),
+            }
+        });
+        Self { config, form, places, rows, length, last: Value::NONE, total: Value::NONE, rotation }
+    }
+
+    /// The norm of `x + addend`, and that sum: the residual stream as it goes on.
+    fn norm(&mut self, b: &mut Builder, x: Value, addend: Option<Value>, name: &str) -> Result<(Value, Value), Error> {
+        let shape = vec![self.rows, self.length, self.config.width];
+        let scale = self.places.vector(b, &[&format!("{name}.weight")])?;
+        let mut inputs = vec![x];
+        inputs.extend(addend);
+        inputs.push(scale);
+        if self.config.norm == Norm::Layer {
+            inputs.push(self.places.vector(b, &[&format!("{name}.bias")])?);
+        }
+        let epsilon = ("epsilon", Attribute::Float(self.config.norm_eps as f32));
+        let outputs = vec![(F32, shape); 4];
+        let (operator, attributes) = match (self.config.norm, addend) {
+            (Norm::Rms, None) => (("", "SimplifiedLayerNormalization"), vec![("axis", Attribute::Int(-1)), epsilon]),
+            (Norm::Layer, None) => (("", "LayerNormalization"), vec![("axis", Attribute::Int(-1)), epsilon]),
+            (Norm::Rms, Some(_)) => ((MICROSOFT, "SkipSimplifiedLayerNormalization"), vec![epsilon]),
+            (Norm::Layer, Some(_)) => ((MICROSOFT, "SkipLayerNormalization"), vec![epsilon]),
+        };
+        if addend.is_none() {
+            return Ok((b.node(operator, &inputs, &outputs[..1], attributes)[0], x));
+        }
+        let outputs = b.node(operator, &inputs, &outputs, attributes);
+        outputs[1..3].iter().for_each(|&statistic| b.leave_out(statistic));
+        Ok((outputs[0], outputs[3]))
+    }
+
+    /// `x` by the weights named, one after another, with their biases.
+    fn linear(&mut self, b: &mut Builder, x: Value, names: &[String], biased: bool) -> Result<Value, Error> {
+        let of = |ending: &str| names.iter().map(|name| format!("{name}.{ending}")).collect::<Vec<_>>();
+        let weights = of("weight");
+        let product = self.places.product(b, x, &weights.iter().map(String::as_str).collect::<Vec<_>>())?;
+        if !biased {
+            return Ok(product);
+        }
+        let biases = of("bias");
+        let bias = self.places.vector(b, &biases.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(b.add(product, bias))
+    }
+
+    fn attention(&mut self, b: &mut Builder, layer: usize, x: Value) -> Result<Value, Error> {
+        let config = self.config;
+        let (size, heads, kv_heads) = (config.head_width(), config.heads, config.kv_heads());
+        let [q, k, v] = ["q", "k", "v"].map(|which| format!("model.layers.{layer}.self_attn.{which}_proj"));
+        let widths = [heads * size, kv_heads * size, kv_heads * size];
+        let [mut queries, mut keys, mut values] = match (self.places.joins(), config.qk_norm) {
+            (true, false) => [self.linear(b, x, &[q, k, v], config.qkv_bias)?, Value::NONE, Value::NONE],
+            (true, true) => {
+                let joined = self.linear(b, x, &[q, k, v], config.qkv_bias)?;
+                let parts = b.split(joined, 2, &widths);
+                [parts[0], parts[1], parts[2]]
+            }
+            (false, _) => [
+                self.linear(b, x, &[q], config.qkv_bias)?,
+                self.linear(b, x, &[k], config.qkv_bias)?,
+                self.linear(b, x, &[v], config.qkv_bias)?,
+            ],
+        };
+        if config.qk_norm {
+            queries = self.head_norm(b, queries, heads, &format!("model.layers.{layer}.self_attn.q_norm.weight"))?;
+            keys = self.head_norm(b, keys, kv_heads, &format!("model.layers.{layer}.self_attn.k_norm.weight"))?;
+        }
+        if self.form.cache == F16 {
+            for value in [&mut queries, &mut keys, &mut values] {
+                if *value != Value::NONE {
+                    *value = b.cast(*value, F16);
+                }
+            }
+        }
+        let cache_shape = [self.rows, kv_heads, self.form.capacity, size];
+        let names = cache_names(layer);
+        let [past_keys, past_values] = names.each_ref().map(|(past, _)| b.input(past, self.form.cache, &cache_shape));
+        let mut inputs = vec![queries, keys, values, past_keys, past_values, self.last, self.total];
+        let mut attributes = vec![
+            ("num_heads", Attribute::Int(heads as i64)),
+            ("kv_num_heads", Attribute::Int(kv_heads as i64)),
+            ("scale", Attribute::Float(1.0 / (size as f32).sqrt())),
+        ];
+        if let Some((cosines, sines)) = self.rotation {
+            inputs.extend([cosines, sines]);
+            attributes.push(("do_rotary", Attribute::Int(1)));
+        }
+        if let Some(window) = config.window_of(layer) {
+            attributes.push(("local_window_size", Attribute::Int(window as i64)));
+        }
+        let mixed = (self.form.cache, vec![self.rows, self.length, heads * size]);
+        let cache = (self.form.cache, cache_shape.to_vec());
+        let outputs = [mixed, cache.clone(), cache];
+        let outputs = b.node((MICROSOFT, "GroupQueryAttention"), &inputs, &outputs, attributes);
+        names.iter().zip(&outputs[1..]).for_each(|((_, present), &value)| b.output_directly(present, value));
+        let mixed = if self.form.cache == F16 { b.cast(outputs[0], F32) } else { outputs[0] };
+        self.linear(b, mixed, &[format!("model.layers.{layer}.self_attn.o_proj")], config.out_bias)
+    }
+
+    /// RMSNorm over each head of [rows, length, heads · head width].
+    fn head_norm(&mut self, b: &mut Builder, x: Value, heads: usize, name: &str) -> Result<Value, Error> {
+        let size = self.config.head_width();
+        let scale = self.places.vector(b, &[name])?;
+        let whole = b.shape(x).to_vec();
+        let split = vec![self.rows, self.length, heads, size];
+        let heads = reshape(b, x, &[0, 0, heads as i64, size as i64], split.clone());
+        let attributes = vec![("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(self.config.norm_eps as f32))];
+        let normed = b.node(("", "SimplifiedLayerNormalization"), &[heads, scale], &[(F32, split)], attributes)[0];
+        let width = whole[2] as i64;
+        Ok(reshape(b, normed, &[0, 0, width], whole))
+    }
+
+    fn feed_forward(&mut self, b: &mut Builder, layer: usize, x: Value) -> Result<Value, Error> {
+        let config = self.config;
+        let [gate, up, down] = ["gate", "up", "down"].map(|which| format!("model.layers.{layer}.mlp.{which}_proj"));
+        let inner = match (config.plain_feed_forward, self.places.joins()) {
+            (true, _) => {
+                let up = self.linear(b, x, &[up], config.mlp_bias)?;
+                activation(b, config.activation, up)
+            }
+            (false, true) => {
+                let joined = self.linear(b, x, &[gate, up], config.mlp_bias)?;
+                let parts = b.split(joined, 2, &[config.feed_forward, config.feed_forward]);
+                let gate = activation(b, config.activation, parts[0]);
+                b.mul(gate, parts[1])
+            }
+            (false, false) => {
+                let gate = self.linear(b, x, &[gate], config.mlp_bias)?;
+                let gate = activation(b, config.activation, gate);
+                let up = self.linear(b, x, &[up], config.mlp_bias)?;
+                b.mul(gate, up)
+            }
+        };
+        self.linear(b, inner, &[down], config.mlp_bias)
+    }
+}
+
+fn activation(b: &mut Builder, activation: Activation, x: Value) -> Value {
+    match activation {
+        Activation::Silu => b.silu(x),
+        Activation::Gelu => b.gelu(x, false),
+        Activation::GeluTanh => b.gelu(x, true),
+        Activation::Relu => b.relu(x),
+    }
+}
+
+/// `sizes` as the operator reads them: 0 keeps an extent, -1 is what is left. `shape` is what that comes to.
+fn reshape(b: &mut Builder, x: Value, sizes: &[i64], shape: Vec<usize>) -> Value {
+    let element = b.element(x);
+    let sizes = b.constant_i64(sizes, &[sizes.len()]);
+    b.node(("", "Reshape"), &[x, sizes], &[(element, shape)], vec![])[0]
+}
