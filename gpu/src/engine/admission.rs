@@ -13,11 +13,8 @@ pub(super) fn plan(config: &DecoderConfig, device: Device, options: &EngineOptio
     let context = options.context_max.map_or(config.context, |most| most.min(config.context));
     let weight_bytes = weight_bytes(config, options);
     let position = position_bytes(config, device);
-    let too_small = |needed: u64, what: &str| Error::DoesNotFit {
-        what: what.to_owned(),
-        needed,
-        limit: options.memory_bytes_max,
-    };
+    let too_small =
+        |needed: u64, what: &str| Error::DoesNotFit { what: what.to_owned(), needed, limit: options.memory_bytes_max };
     let Some(rest) = options.memory_bytes_max.checked_sub(weight_bytes) else {
         return Err(too_small(weight_bytes, "the weights"));
     };

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::detokenise::TextStream;
+use super::detokenise::AnswerText;
 use super::options::Plan;
 use super::request::TokenLogprob;
 use super::session::{DecoderSession, Step};
 use super::slots::Slots;
 use super::worker::{Asked, Counters};
 use super::{Chunk, Output};
-use crate::{Error, Finish, Tokenizer};
+use crate::{Detokenizer, Error, Finish};
 
 /// Chunks of prompts read between two steps of running answers: more, and those wait longer; fewer, and steps of few
 /// rows, which cost almost as much as those of many, become more.
@@ -25,7 +25,7 @@ pub(super) struct Batch {
     pub(super) session: DecoderSession,
     plan: Plan,
     chunk: usize,
-    tokenizer: Option<Arc<Tokenizer>>,
+    detokenizer: Option<Detokenizer>,
     counters: Arc<Counters>,
     waiting: VecDeque<Waiting>,
     reading: Option<Reading>,
@@ -52,7 +52,7 @@ struct Row {
     asked: Rc<Asked>,
     choice: usize,
     answer: Vec<u32>,
-    text: TextStream,
+    text: AnswerText,
     /// Positions in the cache.
     length: usize,
     /// Chosen and not fed yet.
@@ -64,14 +64,14 @@ impl Batch {
         session: DecoderSession,
         (plan, chunk): (Plan, usize),
         keeps: bool,
-        tokenizer: Option<Arc<Tokenizer>>,
+        detokenizer: Option<Detokenizer>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             session,
             plan,
             chunk,
-            tokenizer,
+            detokenizer,
             counters,
             waiting: VecDeque::new(),
             reading: None,
@@ -104,7 +104,8 @@ impl Batch {
     /// Logits after each token of `tokens`, [tokens, vocabulary]. None while every slot is taken.
     pub(super) fn logits(&mut self, tokens: &[u32]) -> Option<Result<Vec<f32>, Error>> {
         let slot = self.running.len();
-        if self.reading.is_some() || slot == self.slots.count() || self.promised() + tokens.len() > self.plan.positions {
+        if self.reading.is_some() || slot == self.slots.count() || self.promised() + tokens.len() > self.plan.positions
+        {
             return None;
         }
         self.slots.forget(slot);
@@ -241,7 +242,7 @@ impl Batch {
         let request = &of.asked.request;
         let length = request.prompt.len();
         self.slots.bring(&mut self.session, slot, place, length);
-        let text = TextStream::new(self.tokenizer.clone(), &request.stop, &request.prompt);
+        let text = AnswerText::new(self.detokenizer.as_ref(), &request.stop, &request.prompt);
         let row = Row { choice: of.choice, answer: Vec::new(), text, length, pending: 0, asked: of.asked };
         self.running.push(row);
         if let Some(finish) = self.running[place].choose(logits, self.plan.context) {
@@ -284,6 +285,7 @@ impl Batch {
             Finish::Cancelled => (String::new(), false),
             _ => row.text.finish(),
         };
+        self.count();
         row.asked.end(row.choice, if stopped { Finish::Stop } else { finish }, text);
     }
 }

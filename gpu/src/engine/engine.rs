@@ -11,12 +11,12 @@ use super::session::DecoderSession;
 use super::worker::{Command, Counters, work};
 use super::{DecoderParts, EngineOptions, Handle, Load, Plan, Request, admission};
 use crate::models::DecoderConfig;
-use crate::{Error, Runtime, Tokenizer};
+use crate::{Detokenizer, Error, Runtime};
 
 /// Generates for many at once. Cheap to share behind an `Arc`; dropping it ends what is under way.
 pub struct Engine {
     config: DecoderConfig,
-    tokenizer: Option<Arc<Tokenizer>>,
+    detokenizer: Option<Detokenizer>,
     plan: Plan,
     queue_max: usize,
     counters: Arc<Counters>,
@@ -28,14 +28,14 @@ impl Engine {
     /// Plans the memory, then loads the model. Refused if it cannot fit, or its weights do not fit its config.
     pub fn open(runtime: &Runtime, parts: DecoderParts, options: EngineOptions) -> Result<Self, Error> {
         parts.weights.check(&parts.config)?;
-        Self::open_from(runtime, &parts.config, parts.weights.as_ref(), parts.tokenizer, &options)
+        Self::open_from(runtime, &parts.config, parts.weights.as_ref(), parts.detokenizer, &options)
     }
 
     pub(crate) fn open_from(
         runtime: &Runtime,
         config: &DecoderConfig,
         source: &dyn WeightSource,
-        tokenizer: Option<Arc<Tokenizer>>,
+        detokenizer: Option<Detokenizer>,
         options: &EngineOptions,
     ) -> Result<Self, Error> {
         config.validate()?;
@@ -45,16 +45,17 @@ impl Engine {
         plan.weight_bytes = session.weight_bytes();
         let counters = Arc::new(Counters::default());
         let (commands, received) = channel();
-        let work_with = (tokenizer.clone(), counters.clone(), options.prefix_cache);
+        let work_with = (detokenizer.clone(), counters.clone(), options.prefix_cache);
         let worker = std::thread::Builder::new().name("cairn-engine".to_owned()).spawn(move || {
-            let (tokenizer, counters, keeps) = work_with;
-            let batch = Batch::new(session, (plan, chunk), keeps, tokenizer, counters.clone());
+            let (detokenizer, counters, keeps) = work_with;
+            let batch = Batch::new(session, (plan, chunk), keeps, detokenizer, counters.clone());
             work(batch, &received, &counters);
         });
-        let worker = worker.map_err(|error| Error::Failed { reason: format!("no thread could be started: {error}") })?;
+        let worker =
+            worker.map_err(|error| Error::Failed { reason: format!("no thread could be started: {error}") })?;
         Ok(Self {
             config: config.clone(),
-            tokenizer,
+            detokenizer,
             plan,
             queue_max: options.queue_max,
             counters,
@@ -87,7 +88,7 @@ impl Engine {
     /// What `generate` would refuse in a request whatever is going on.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
         request.validate()?;
-        if !request.stop.is_empty() && self.tokenizer.is_none() {
+        if !request.stop.is_empty() && self.detokenizer.is_none() {
             return Err(Error::invalid("stop", "texts", "none: the model has no tokenizer; use stop tokens"));
         }
         self.check_tokens("prompt", &request.prompt, self.plan.context - 1)?;
@@ -100,8 +101,8 @@ impl Engine {
         &self.config
     }
 
-    pub fn tokenizer(&self) -> Option<&Arc<Tokenizer>> {
-        self.tokenizer.as_ref()
+    pub fn detokenizer(&self) -> Option<&Detokenizer> {
+        self.detokenizer.as_ref()
     }
 
     pub fn plan(&self) -> Plan {

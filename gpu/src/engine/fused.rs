@@ -2,10 +2,9 @@
 //! positions inside it. One graph reads prompts in chunks and advances many answers by a token: only extents differ.
 
 use super::place::Places;
-use crate::graph::operators::elements;
+use crate::Error;
 use crate::graph::{Attribute, Builder, ElementType, Graph, MICROSOFT, Value};
 use crate::models::{Activation, DecoderConfig, Norm, Positions, rope};
-use crate::Error;
 
 use ElementType::{F16, F32, I32, I64};
 
@@ -22,6 +21,14 @@ pub(crate) fn cache_names(layer: usize) -> [(String, String); 2] {
     ["keys", "values"].map(|what| (format!("past_{what}.{layer}"), format!("{what}.{layer}")))
 }
 
+/// Width of a head in the cache: the attention operator rotates heads of whole sixteens only, so others are filled up.
+pub(crate) fn cache_width(config: &DecoderConfig) -> usize {
+    match config.positions {
+        Positions::Rotary => config.head_width().next_multiple_of(16),
+        Positions::Learned => config.head_width(),
+    }
+}
+
 /// What the graph is built for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form {
@@ -33,7 +40,7 @@ pub(crate) struct Form {
 
 /// `tokens` i64 [rows, length] with `last` i32 [rows], the index of each row's last position, and `total` i32, one more
 /// than the largest of them, to `logits` [reads, vocabulary] at `read` i64 [reads], indices among all rows·length.
-/// Caches are [rows, kv heads, capacity, head width]; past and present are one buffer. Learned positions are given as
+/// Caches are [rows, kv heads, capacity, cache width]; past and present are one buffer. Learned positions are given as
 /// `positions` i64 [rows, length]. More than one row may be longer than one token only where there is no past.
 pub(crate) fn graph(config: &DecoderConfig, form: Form, places: &mut Places<'_>) -> Result<Graph, Error> {
     let mut b = Builder::new("decoder_fused");
@@ -64,7 +71,7 @@ pub(crate) fn graph(config: &DecoderConfig, form: Form, places: &mut Places<'_>)
     let flat = reshape(&mut b, normed, &[-1, config.width as i64], vec![rows, config.width]);
     let chosen = b.gather(flat, read, 0);
     let logits = decoder.places.product(&mut b, chosen, &[config.output_table()])?;
-    b.output(LOGITS, logits);
+    b.output_directly(LOGITS, logits);
     Ok(b.finish())
 }
 
@@ -91,8 +98,13 @@ impl<'a, 'p> Fused<'a, 'p> {
     ) -> Self {
         let rotation = (config.positions == Positions::Rotary).then(|| {
             let (cosines, sines) = rope::tables(config, form.capacity);
-            let shape = [form.capacity, config.head_width() / 2];
-            let [cosines, sines] = [cosines, sines].map(|table| b.constant_f32(&table, &shape));
+            let (half, filled) = (config.head_width() / 2, cache_width(config) / 2);
+            let [cosines, sines] = [cosines, sines].map(|table| {
+                // What fills a head up is zero, so it does not matter how it is rotated.
+                let row = |row: &[f32]| row.iter().copied().chain(std::iter::repeat_n(0.0, filled - half)).collect();
+                let rows: Vec<Vec<f32>> = table.chunks_exact(half).map(row).collect();
+                b.constant_f32(&rows.concat(), &[form.capacity, filled])
+            });
             match form.cache {
                 F16 => (b.cast(cosines, F16), b.cast(sines, F16)),
                 _ => (cosines, sines),
@@ -143,9 +155,10 @@ impl<'a, 'p> Fused<'a, 'p> {
     fn attention(&mut self, b: &mut Builder, layer: usize, x: Value) -> Result<Value, Error> {
         let config = self.config;
         let (size, heads, kv_heads) = (config.head_width(), config.heads, config.kv_heads());
+        let filled = cache_width(config);
         let [q, k, v] = ["q", "k", "v"].map(|which| format!("model.layers.{layer}.self_attn.{which}_proj"));
         let widths = [heads * size, kv_heads * size, kv_heads * size];
-        let [mut queries, mut keys, mut values] = match (self.places.joins(), config.qk_norm) {
+        let [mut queries, mut keys, mut values] = match (self.places.joins(), config.qk_norm || filled != size) {
             (true, false) => [self.linear(b, x, &[q, k, v], config.qkv_bias)?, Value::NONE, Value::NONE],
             (true, true) => {
                 let joined = self.linear(b, x, &[q, k, v], config.qkv_bias)?;
@@ -162,6 +175,10 @@ impl<'a, 'p> Fused<'a, 'p> {
             queries = self.head_norm(b, queries, heads, &format!("model.layers.{layer}.self_attn.q_norm.weight"))?;
             keys = self.head_norm(b, keys, kv_heads, &format!("model.layers.{layer}.self_attn.k_norm.weight"))?;
         }
+        if filled != size {
+            queries = self.fill_heads(b, queries, heads);
+            [keys, values] = [keys, values].map(|value| self.fill_heads(b, value, kv_heads));
+        }
         if self.form.cache == F16 {
             for value in [&mut queries, &mut keys, &mut values] {
                 if *value != Value::NONE {
@@ -169,7 +186,7 @@ impl<'a, 'p> Fused<'a, 'p> {
                 }
             }
         }
-        let cache_shape = [self.rows, kv_heads, self.form.capacity, size];
+        let cache_shape = [self.rows, kv_heads, self.form.capacity, filled];
         let names = cache_names(layer);
         let [past_keys, past_values] = names.each_ref().map(|(past, _)| b.input(past, self.form.cache, &cache_shape));
         let mut inputs = vec![queries, keys, values, past_keys, past_values, self.last, self.total];
@@ -185,12 +202,13 @@ impl<'a, 'p> Fused<'a, 'p> {
         if let Some(window) = config.window_of(layer) {
             attributes.push(("local_window_size", Attribute::Int(window as i64)));
         }
-        let mixed = (self.form.cache, vec![self.rows, self.length, heads * size]);
+        let mixed = (self.form.cache, vec![self.rows, self.length, heads * filled]);
         let cache = (self.form.cache, cache_shape.to_vec());
         let outputs = [mixed, cache.clone(), cache];
         let outputs = b.node((MICROSOFT, "GroupQueryAttention"), &inputs, &outputs, attributes);
         names.iter().zip(&outputs[1..]).for_each(|((_, present), &value)| b.output_directly(present, value));
         let mixed = if self.form.cache == F16 { b.cast(outputs[0], F32) } else { outputs[0] };
+        let mixed = if filled == size { mixed } else { self.cut_heads(b, mixed) };
         self.linear(b, mixed, &[format!("model.layers.{layer}.self_attn.o_proj")], config.out_bias)
     }
 
@@ -205,6 +223,29 @@ impl<'a, 'p> Fused<'a, 'p> {
         let normed = b.node(("", "SimplifiedLayerNormalization"), &[heads, scale], &[(F32, split)], attributes)[0];
         let width = whole[2] as i64;
         Ok(reshape(b, normed, &[0, 0, width], whole))
+    }
+
+    /// Zeros after each half of each head of [rows, length, heads · head width], up to the cache's width: the two halves
+    /// are rotated against each other.
+    fn fill_heads(&self, b: &mut Builder, x: Value, heads: usize) -> Value {
+        let [half, filled] = [self.config.head_width(), cache_width(self.config)].map(|width| width / 2);
+        let shape = |half| vec![self.rows, self.length, 2 * heads, half];
+        let split = reshape(b, x, &[0, 0, 2 * heads as i64, half as i64], shape(half));
+        let ends = b.constant_i64(&[0, 0, 0, 0, 0, 0, 0, (filled - half) as i64], &[8]);
+        let padded = b.node(("", "Pad"), &[split, ends], &[(F32, shape(filled))], vec![])[0];
+        let width = 2 * heads * filled;
+        reshape(b, padded, &[0, 0, width as i64], vec![self.rows, self.length, width])
+    }
+
+    /// What `fill_heads` added, taken off the attention's result.
+    fn cut_heads(&self, b: &mut Builder, x: Value) -> Value {
+        let [half, filled] = [self.config.head_width(), cache_width(self.config)].map(|width| width / 2);
+        let halves = 2 * self.config.heads;
+        let shape = vec![self.rows, self.length, halves, filled];
+        let split = reshape(b, x, &[0, 0, halves as i64, filled as i64], shape);
+        let cut = b.slice(split, 3, 0, half);
+        let width = halves * half;
+        reshape(b, cut, &[0, 0, width as i64], vec![self.rows, self.length, width])
     }
 
     fn feed_forward(&mut self, b: &mut Builder, layer: usize, x: Value) -> Result<Value, Error> {

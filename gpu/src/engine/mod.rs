@@ -12,6 +12,8 @@ mod quantise;
 mod request;
 mod session;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use engine::Engine;

@@ -8,8 +8,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::quantise::{self, BLOCK};
 use super::options::Quantisation;
+use super::quantise::{self, BLOCK};
 use crate::graph::{Attribute, Builder, ElementType, MICROSOFT, Value};
 use crate::{Error, Weights};
 
@@ -60,7 +60,9 @@ pub(crate) struct Places<'a> {
 enum Store {
     Inline,
     /// The model's own files, all in this folder.
-    Own { folder: PathBuf },
+    Own {
+        folder: PathBuf,
+    },
     Passing(Passing),
 }
 

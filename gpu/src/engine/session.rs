@@ -1,5 +1,5 @@
 //! A decoder's session with its caches: rows of tokens in, logits out, keys and values appended in place.
-//! The caches are one buffer a layer, [slots, kv heads, capacity, head width]; a run sees consecutive slots of it.
+//! The caches are one buffer a layer, [slots, kv heads, capacity, cache width]; a run sees consecutive slots of it.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::HashMap;
@@ -63,7 +63,7 @@ impl DecoderSession {
         let graph = fused::graph(config, form, &mut places)?;
         let folder = places.folder()?;
         let inner = runtime.bare_session(&graph, folder.as_deref())?;
-        let slot_bytes = config.kv_heads() * capacity * config.head_width() * form.cache.bytes();
+        let slot_bytes = config.kv_heads() * capacity * fused::cache_width(config) * form.cache.bytes();
         let memory = device_memory(runtime.device()).map_err(failed)?;
         // On another device one more, through which slots are exchanged.
         let rooms = if runtime.device() == Device::Cpu { slots } else { slots + 1 };
@@ -102,11 +102,7 @@ impl DecoderSession {
         Ok(logits.extract_tensor().1)
     }
 
-    fn run_bound(
-        &mut self,
-        step: &Step<'_>,
-        (rows, length, longest): (usize, usize, usize),
-    ) -> Result<(), ort::Error> {
+    fn run_bound(&mut self, step: &Step<'_>, (rows, length, longest): (usize, usize, usize)) -> Result<(), ort::Error> {
         let reads = step.read.len();
         if !self.logits.contains_key(&reads) {
             let tensor = Tensor::<f32>::new(&Allocator::default(), [reads, self.config.vocabulary])?;
@@ -133,14 +129,16 @@ impl DecoderSession {
         if self.bindings.contains_key(&(first, rows)) {
             return Ok(());
         }
-        let shape = [rows, self.config.kv_heads(), self.capacity, self.config.head_width()].map(|extent| extent as i64);
+        let shape =
+            [rows, self.config.kv_heads(), self.capacity, fused::cache_width(&self.config)].map(|extent| extent as i64);
         let mut binding = self.inner.create_binding()?;
         for (index, region) in self.caches.iter().enumerate() {
             let (past, present) = &fused::cache_names(index / 2)[index % 2];
             let bytes = rows * self.slot_bytes;
             // The view lies within the region, which lives as long as this session and its bindings.
             let data = region.at(first * self.slot_bytes, bytes);
-            binding.bind_input(past, &view(&self.memory, data, bytes, &shape, region.element, self.inner.allocator())?)?;
+            binding
+                .bind_input(past, &view(&self.memory, data, bytes, &shape, region.element, self.inner.allocator())?)?;
             let mut present_view = view(&self.memory, data, bytes, &shape, region.element, self.inner.allocator())?;
             binding.bind_output(present, &mut present_view)?;
         }
@@ -203,13 +201,7 @@ impl DecoderSession {
         }
     }
 
-    fn each_head(
-        &self,
-        one: usize,
-        other: usize,
-        positions: usize,
-        act: impl Fn(&Region, *mut u8, *mut u8, usize),
-    ) {
+    fn each_head(&self, one: usize, other: usize, positions: usize, act: impl Fn(&Region, *mut u8, *mut u8, usize)) {
         assert!(one != other && positions <= self.capacity, "slots differ, and hold no more than they can");
         let heads = self.config.kv_heads();
         let head_bytes = self.slot_bytes / heads;
@@ -245,7 +237,7 @@ fn cache_element(device: Device) -> ElementType {
 
 /// Bytes of keys and values of one position in all layers.
 pub(crate) fn position_bytes(config: &DecoderConfig, device: Device) -> u64 {
-    (2 * config.layers * config.kv_heads() * config.head_width() * cache_element(device).bytes()) as u64
+    (2 * config.layers * config.kv_heads() * fused::cache_width(config) * cache_element(device).bytes()) as u64
 }
 
 fn device_memory(device: Device) -> Result<MemoryInfo<'static>, ort::Error> {

@@ -111,9 +111,11 @@ impl Slots {
                 continue;
             }
             // Only running answers are left, in slots that longer ones were in before.
-            for (slot, &promised) in promised.iter().enumerate().filter(|&(slot, &most)| self.kept[slot].touched > most) {
-                session.release(slot, promised);
-                self.kept[slot].touched = promised;
+            for (slot, &promised) in promised.iter().enumerate() {
+                if self.kept[slot].touched > promised {
+                    session.release(slot, promised);
+                    self.kept[slot].touched = promised;
+                }
             }
             return;
         }
@@ -132,7 +134,8 @@ impl Slots {
 
     /// Lets `slot` be overwritten: what it keeps goes where the least recently used beginning was.
     fn make_way(&mut self, session: &mut DecoderSession, slot: usize) {
-        let oldest = (slot..self.kept.len()).min_by_key(|&free| (!self.kept[free].tokens.is_empty(), self.kept[free].used));
+        let oldest =
+            (slot..self.kept.len()).min_by_key(|&free| (!self.kept[free].tokens.is_empty(), self.kept[free].used));
         let positions = self.kept[slot].tokens.len();
         if let Some(oldest) = oldest
             && oldest != slot
