@@ -10,8 +10,8 @@ use super::place::WeightSource;
 use super::session::DecoderSession;
 use super::worker::{Command, Counters, work};
 use super::{DecoderParts, EngineOptions, Handle, Load, Plan, Request, admission};
-use crate::models::DecoderConfig;
-use crate::{Detokenizer, Error, Runtime};
+use crate::models::{DecoderConfig, ModelConfig};
+use crate::{Detokenizer, Error, ModelFolder, Runtime};
 
 /// Generates for many at once. Cheap to share behind an `Arc`; dropping it ends what is under way.
 pub struct Engine {
@@ -31,7 +31,22 @@ impl Engine {
         Self::open_from(runtime, &parts.config, parts.weights.as_ref(), parts.detokenizer, &options)
     }
 
-    pub(crate) fn open_from(
+    /// As `open`, from a folder: its numbers are in memory once, as the kernels want them, plus a piece on the way.
+    pub fn open_folder(
+        runtime: &Runtime,
+        folder: &ModelFolder,
+        detokenizer: Option<Detokenizer>,
+        options: &EngineOptions,
+    ) -> Result<Self, Error> {
+        let ModelConfig::Decoder(config) = folder.config() else {
+            let expected = "a decoder; an encoder embeds or scores texts, it does not generate";
+            return Err(Error::invalid("model", folder.dir().display(), expected));
+        };
+        folder.check_numbers()?;
+        Self::open_from(runtime, config, folder, detokenizer, options)
+    }
+
+    fn open_from(
         runtime: &Runtime,
         config: &DecoderConfig,
         source: &dyn WeightSource,

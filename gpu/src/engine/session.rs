@@ -57,8 +57,9 @@ impl DecoderSession {
         quantise: Option<Quantisation>,
         (slots, capacity): (usize, usize),
     ) -> Result<Self, Error> {
-        let names: Vec<String> = config.parameter_shapes().into_iter().map(|(name, _)| name).collect();
-        let mut places = Places::new(source, &names, quantise)?;
+        let matrices = config.parameter_shapes().into_iter().filter(|(_, shape)| shape.len() == 2);
+        let matrices: Vec<String> = matrices.map(|(name, _)| name).collect();
+        let mut places = Places::new(source, &matrices, quantise)?;
         let form = Form { capacity, cache: cache_element(runtime.device()) };
         let graph = fused::graph(config, form, &mut places)?;
         let folder = places.folder()?;

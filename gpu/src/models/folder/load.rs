@@ -31,14 +31,14 @@ impl Weights {
 }
 
 /// The parameters of one stored tensor, filled row by row.
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     stored: &'a Stored,
     tensors: Vec<Tensor>,
     row: usize,
 }
 
 impl<'a> Parts<'a> {
-    fn new(stored: &'a Stored) -> Self {
+    pub(super) fn new(stored: &'a Stored) -> Self {
         let tensors = stored.parts.iter().map(|part| {
             let count = part.shape.iter().product();
             let data = if part.transposed { vec![0.0; count] } else { Vec::with_capacity(count) };
@@ -47,7 +47,7 @@ impl<'a> Parts<'a> {
         Self { stored, tensors: tensors.collect(), row: 0 }
     }
 
-    fn take(&mut self, rows: &[f32]) {
+    pub(super) fn take(&mut self, rows: &[f32]) {
         let (columns, all_rows) = (self.stored.columns(), self.stored.rows());
         for (part, tensor) in self.stored.parts.iter().zip(&mut self.tensors) {
             if !part.transposed && part.columns == (0..columns) {
@@ -68,7 +68,7 @@ impl<'a> Parts<'a> {
         self.row += rows.len() / columns;
     }
 
-    fn finish(self) -> impl Iterator<Item = (String, Tensor)> {
+    pub(super) fn finish(self) -> impl Iterator<Item = (String, Tensor)> {
         self.stored.parts.iter().map(|part| part.name.clone()).zip(self.tensors)
     }
 }

@@ -5,6 +5,7 @@ mod load;
 mod save;
 mod settings;
 mod shards;
+mod source;
 
 use std::path::{Path, PathBuf};
 

@@ -153,6 +153,11 @@ impl Shards {
         &self.files[located.shard].0
     }
 
+    /// The file of a tensor and where in it the numbers begin.
+    pub(super) fn place(&self, located: &Located) -> (PathBuf, u64) {
+        (self.files[located.shard].0.clone(), located.offset)
+    }
+
     /// Files and their bytes in all.
     pub(super) fn size(&self) -> (usize, u64) {
         (self.files.len(), self.tensors.values().map(|located| located.length).sum())
