@@ -2,6 +2,7 @@
 
 mod artifacts_layout;
 pub mod chat;
+pub mod chat_template;
 pub mod comparison;
 pub mod context;
 mod cpu;
