@@ -1,15 +1,13 @@
 //! The tokenizer of a model's folder: any `tokenizer.json`, run by `tokenizers` as transformers runs it. Texts of control
 //! tokens become control tokens, here as there. Truncation and padding that the file asks for are left to the caller.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::tokenizer::{Encoding, PostProcessor};
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 
-use crate::Error;
 use crate::detokenizer::{Detokenizer, TextStream, check_ids};
+use crate::{Error, ModelFolder};
 
 const IDS_MAX: usize = 1 << 20;
 /// What a tokenizer must be able to read: a letter of every length in UTF-8, one of them never seen by anyone.
@@ -20,8 +18,6 @@ const EVERY_KIND: &str = "a é 中 🦀 \u{10FFFD}";
 pub struct FolderTokenizer {
     inner: tokenizers::Tokenizer,
     detokenizer: Detokenizer,
-    /// `bos_token`, `eos_token` and so on: their texts.
-    specials: BTreeMap<String, String>,
     ids: usize,
     digest: String,
 }
@@ -44,8 +40,13 @@ struct Stored {
 }
 
 impl FolderTokenizer {
-    /// Reads `tokenizer.json` and, where there is one, `tokenizer_config.json` for the names of control tokens.
-    pub fn from_json(json: &[u8], config: Option<&Value>) -> Result<Self, Error> {
+    /// That of an opened folder.
+    pub fn of_folder(folder: &ModelFolder) -> Result<Self, Error> {
+        Self::from_json(folder.tokenizer_json()?.as_bytes())
+    }
+
+    /// Reads `tokenizer.json`.
+    pub fn from_json(json: &[u8]) -> Result<Self, Error> {
         let stored: Stored = serde_json::from_slice(json).map_err(|source| malformed(source.to_string()))?;
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|source| malformed(source.to_string()))?;
         inner.with_truncation(None).map_err(|source| malformed(source.to_string()))?;
@@ -53,9 +54,8 @@ impl FolderTokenizer {
         let ids = inner.get_vocab(true).into_values().max().map_or(0, |highest| highest as usize + 1);
         check_ids(ids, IDS_MAX)?;
         let detokenizer = Detokenizer::of_decoder(&inner, &stored.decoder, ids);
-        let specials = config.map(special_texts).unwrap_or_default();
         let digest = blake3::hash(json).to_hex().to_string();
-        let tokenizer = Self { inner, detokenizer, specials, ids, digest };
+        let tokenizer = Self { inner, detokenizer, ids, digest };
         tokenizer.encode(EVERY_KIND)?;
         Ok(tokenizer)
     }
@@ -120,16 +120,6 @@ impl FolderTokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// Texts of the control tokens that the configuration names, by name: `bos_token`, `eos_token` and so on.
-    pub fn specials(&self) -> &BTreeMap<String, String> {
-        &self.specials
-    }
-
-    /// The id of a named control token, such as `eos_token`.
-    pub fn special_id(&self, name: &str) -> Option<u32> {
-        self.id_of(self.specials.get(name)?)
-    }
-
     fn encoding(&self, text: &str, add_specials: bool) -> Result<Encoding, Error> {
         self.inner.encode_fast(text, add_specials).map_err(|source| failed(&*source))
     }
@@ -165,16 +155,6 @@ impl std::fmt::Debug for FolderTokenizer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("FolderTokenizer").field("ids", &self.ids).field("digest", &self.digest).finish()
     }
-}
-
-/// Names and texts of a configuration's control tokens: `"eos_token": "</s>"`, or an object with the text as `content`.
-fn special_texts(config: &Value) -> BTreeMap<String, String> {
-    let text = |value: &Value| value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned);
-    let entries = config.as_object().into_iter().flatten();
-    entries
-        .filter(|(name, _)| name.ends_with("_token"))
-        .filter_map(|(name, value)| Some((name.clone(), text(value)?)))
-        .collect()
 }
 
 fn malformed(reason: String) -> Error {

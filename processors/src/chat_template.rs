@@ -4,6 +4,7 @@
 mod python;
 
 use crate::Error;
+use cairn_gpu::ModelFolder;
 use jiff::Zoned;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
@@ -11,17 +12,13 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use regex::Regex;
 use serde_json::Map;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::LazyLock;
 
-/// Where a folder keeps its template, and its name there.
-const TEMPLATE_FILE: &str = "chat_template.jinja";
-const TEMPLATE_KEY: &str = "chat_template";
-/// The template of a list that is meant for conversations with tools.
+/// The template for conversations with tools, where there is one; and the other.
 const FOR_TOOLS: &str = "tool_use";
 const DEFAULT: &str = "default";
 /// Bytes of a template, and of what one renders.
-const TEMPLATE_BYTES_MAX: u64 = 1 << 20;
+const TEMPLATE_BYTES_MAX: usize = 1 << 20;
 const RENDERED_BYTES_MAX: usize = 8 << 20;
 /// Instructions of one rendering: a loop over a thousand messages takes a few hundred thousand.
 const INSTRUCTIONS_MAX: u64 = 4_000_000;
@@ -58,36 +55,13 @@ pub struct Conversation<'a> {
 }
 
 impl ChatTemplate {
-    /// The template of a folder: `chat_template.jinja`, or the key of `tokenizer_config.json`.
-    pub fn of_folder(dir: &Path, tokenizer_config: Option<&serde_json::Value>) -> Result<Option<Self>, Error> {
-        let path = dir.join(TEMPLATE_FILE);
-        if path.is_file() {
-            let length = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
-            let place = path.display().to_string();
-            if length > TEMPLATE_BYTES_MAX {
-                let why = format!("has {length} bytes; a template of at most {TEMPLATE_BYTES_MAX} is read");
-                return Err(Error::refused(place, why));
-            }
-            let source = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-            return Self::new([(DEFAULT, source.as_str())], place).map(Some);
-        }
-        let place = format!("`{TEMPLATE_KEY}` of {}", dir.join("tokenizer_config.json").display());
-        match tokenizer_config.and_then(|config| config.get(TEMPLATE_KEY)) {
-            None | Some(serde_json::Value::Null) => Ok(None),
-            Some(serde_json::Value::String(source)) => Self::new([(DEFAULT, source.as_str())], place).map(Some),
-            Some(serde_json::Value::Array(named)) => {
-                let text = |entry: &'_ serde_json::Value, key| {
-                    entry.get(key).and_then(serde_json::Value::as_str).map(str::to_owned)
-                };
-                let pairs: Option<Vec<(String, String)>> =
-                    named.iter().map(|entry| Some((text(entry, "name")?, text(entry, "template")?))).collect();
-                let pairs = pairs.ok_or_else(|| {
-                    Error::refused(place.clone(), "has an entry without `name` or `template`; both are texts")
-                })?;
-                Self::new(pairs.iter().map(|(name, source)| (name.as_str(), source.as_str())), place).map(Some)
-            }
-            Some(_) => Err(Error::refused(place, "is neither a text nor a list of named texts")),
-        }
+    /// Of a model's folder, which may have none.
+    pub fn of_folder(folder: &ModelFolder) -> Result<Option<Self>, Error> {
+        let texts = folder.texts();
+        let Some(default) = &texts.chat_template else { return Ok(None) };
+        let templates = [(DEFAULT, Some(default)), (FOR_TOOLS, texts.tool_template.as_ref())];
+        let templates = templates.into_iter().filter_map(|(name, source)| Some((name, source?.as_str())));
+        Self::new(templates, format!("the chat template of {}", folder.dir().display())).map(Some)
     }
 
     /// Of one text.
@@ -98,7 +72,7 @@ impl ChatTemplate {
     fn new<'t>(templates: impl IntoIterator<Item = (&'t str, &'t str)>, place: String) -> Result<Self, Error> {
         let mut environment = environment();
         for (name, source) in templates {
-            if source.len() as u64 > TEMPLATE_BYTES_MAX {
+            if source.len() > TEMPLATE_BYTES_MAX {
                 let why = format!("has {} bytes; a template of at most {TEMPLATE_BYTES_MAX} is read", source.len());
                 return Err(Error::refused(place, why));
             }
@@ -116,9 +90,7 @@ impl ChatTemplate {
     pub fn render(&self, conversation: &Conversation<'_>) -> Result<String, Error> {
         let named = |name: &str| self.environment.get_template(name).ok();
         let for_tools = conversation.tools.and_then(|_| named(FOR_TOOLS));
-        let template = for_tools.or_else(|| named(DEFAULT)).ok_or_else(|| {
-            Error::refused(self.place.clone(), "has no template called `default`, which answers without tools")
-        })?;
+        let template = for_tools.or_else(|| named(DEFAULT)).expect("there is always a default");
         let mut context: BTreeMap<&str, Value> = BTreeMap::new();
         context.insert("documents", Value::from(()));
         context.extend(conversation.specials.iter().map(|(name, text)| (name.as_str(), Value::from(text.as_str()))));
@@ -293,9 +265,8 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_names_its_template_in_three_ways() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(ChatTemplate::of_folder(dir.path(), Some(&json!({}))).unwrap().is_none());
+    fn tools_may_have_a_template_of_their_own() {
+        let both = ChatTemplate::new([(DEFAULT, "a"), (FOR_TOOLS, "b")], "x".to_owned()).unwrap();
         let (specials, more) = (BTreeMap::new(), Map::new());
         let tools = [json!({"type": "function"})];
         let show = |template: &ChatTemplate, tools| {
@@ -310,19 +281,7 @@ mod tests {
             };
             template.render(&conversation).unwrap()
         };
-        let of = |config: serde_json::Value| ChatTemplate::of_folder(dir.path(), Some(&config)).unwrap().unwrap();
-        assert_eq!(show(&of(json!({"chat_template": "plain"})), None), "plain");
-        let both = [json!({"name": "default", "template": "a"}), json!({"name": "tool_use", "template": "b"})];
-        let both = of(json!({ "chat_template": both }));
         assert_eq!((show(&both, None), show(&both, Some(&tools[..]))), ("a".to_owned(), "b".to_owned()));
-        std::fs::write(dir.path().join(TEMPLATE_FILE), "of the file\n").unwrap();
-        assert_eq!(show(&of(json!({"chat_template": "plain"})), None), "of the file");
-        std::fs::remove_file(dir.path().join(TEMPLATE_FILE)).unwrap();
-        for (wrong, said) in
-            [(json!(7), "neither a text nor a list"), (json!([{"name": "x"}]), "without `name` or `template`")]
-        {
-            let error = ChatTemplate::of_folder(dir.path(), Some(&json!({ "chat_template": wrong }))).unwrap_err();
-            assert!(error.to_string().contains(said), "{error}");
-        }
+        assert_eq!(show(&ChatTemplate::of_text("a\n").unwrap(), Some(&tools[..])), "a");
     }
 }

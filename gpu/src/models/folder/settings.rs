@@ -28,6 +28,8 @@ const UNLIMITED: f64 = 1e9;
 pub struct TextSettings {
     /// Jinja, as `apply_chat_template` renders it.
     pub chat_template: Option<String>,
+    /// Another for conversations with tools, where the folder has one.
+    pub tool_template: Option<String>,
     /// Texts by role, such as `bos_token` to `<s>`.
     pub special_tokens: BTreeMap<String, String>,
     /// Most tokens of one text, special ones included, by the tokenizer or by sentence-transformers.
@@ -144,7 +146,8 @@ impl<'de> Deserialize<'de> for Highest {
 pub(super) fn texts(dir: &Path) -> Result<TextSettings, Error> {
     let mut texts = TextSettings::default();
     if let Some(keys) = maybe(&dir.join(TOKENIZER_CONFIG_FILE))? {
-        texts.chat_template = keys.get("chat_template").and_then(template);
+        texts.chat_template = keys.get("chat_template").and_then(|value| template(value, "default"));
+        texts.tool_template = keys.get("chat_template").and_then(|value| template(value, "tool_use"));
         for role in SPECIAL_TOKENS {
             let text = keys.get(role).and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
             texts.special_tokens.extend(text.map(|text| (role.to_owned(), text.to_owned())));
@@ -155,6 +158,7 @@ pub(super) fn texts(dir: &Path) -> Result<TextSettings, Error> {
     let path = dir.join(TEMPLATE_FILE);
     if path.is_file() {
         texts.chat_template = Some(read_text(&path)?);
+        texts.tool_template = None;
     }
     if let Some(keys) = maybe(&dir.join(SENTENCE_FILE))? {
         let limit = keys.get("max_seq_length").and_then(Value::as_u64).and_then(|limit| usize::try_from(limit).ok());
@@ -169,13 +173,13 @@ pub(super) fn texts(dir: &Path) -> Result<TextSettings, Error> {
     Ok(texts)
 }
 
-/// One template, or the one named `default` of several.
-fn template(value: &Value) -> Option<String> {
+/// The one of this name among several; a single one is the default.
+fn template(value: &Value, name: &str) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) => (name == "default").then(|| text.clone()),
         Value::Array(named) => named
             .iter()
-            .find(|entry| entry.get("name").and_then(Value::as_str) == Some("default"))
+            .find(|entry| entry.get("name").and_then(Value::as_str) == Some(name))
             .and_then(|entry| Some(entry.get("template")?.as_str()?.to_owned())),
         _ => None,
     }
