@@ -313,6 +313,18 @@ impl Builder {
         self.one(("", "Gather"), &[table, indices], element, shape, vec![("axis", Attribute::Int(axis as i64))])
     }
 
+    /// Rows of `table` chosen by integer `ids`, [ids, width], by a product with one-hot rows: its gradient is a product
+    /// too and has a fixed order on every device. Costs a matrix [ids, rows of the table].
+    pub fn rows_by_product(&mut self, table: Value, ids: Value) -> Value {
+        let (count, all) = (elements(self.shape(ids)), self.shape(table)[0]);
+        let numbers: Vec<i64> = (0..all as i64).collect();
+        let numbers = self.constant_i64(&numbers, &[1, all]);
+        let column = self.reshape(ids, &[count, 1]);
+        let chosen = self.equal(column, numbers);
+        let chosen = self.cast(chosen, self.element(table));
+        self.gemm(chosen, table, None, (false, false))
+    }
+
     pub fn gather_elements(&mut self, x: Value, indices: Value, axis: usize) -> Value {
         assert_eq!(self.element(indices), I64, "indices are integers");
         assert_eq!(self.rank(x), self.rank(indices), "GatherElements keeps the rank");

@@ -19,8 +19,13 @@ pub(crate) struct Parameters {
 impl Parameters {
     /// Declares one f32 input per parameter, in the order of `DecoderConfig::parameter_shapes`.
     pub(crate) fn declare(b: &mut Builder, config: &DecoderConfig) -> Self {
+        Self::declare_all(b, config.parameter_shapes())
+    }
+
+    /// Declares one f32 input per name and shape.
+    pub(crate) fn declare_all(b: &mut Builder, shapes: Vec<(String, Vec<usize>)>) -> Self {
         let mut parameters = Self { values: HashMap::new(), order: Vec::new() };
-        for (name, shape) in config.parameter_shapes() {
+        for (name, shape) in shapes {
             let value = b.input(&name, ElementType::F32, &shape);
             parameters.values.insert(name.clone(), value);
             parameters.order.push(name);
@@ -149,17 +154,7 @@ pub(crate) fn embed(b: &mut Builder, parameters: &Parameters, tokens: Value) -> 
 /// The same by a product with one-hot rows, whose gradient is a product too. For devices on which adding rows at
 /// repeated ids has no fixed order; costs a matrix [rows·length, vocabulary].
 pub(crate) fn embed_by_product(b: &mut Builder, parameters: &Parameters, tokens: Value) -> Value {
-    rows_by_product(b, parameters.get("model.embed_tokens.weight"), tokens)
-}
-
-fn rows_by_product(b: &mut Builder, table: Value, ids: Value) -> Value {
-    let (count, all) = (b.shape(ids).iter().product(), b.shape(table)[0]);
-    let numbers: Vec<i64> = (0..all as i64).collect();
-    let numbers = b.constant_i64(&numbers, &[1, all]);
-    let column = b.reshape(ids, &[count, 1]);
-    let chosen = b.equal(column, numbers);
-    let chosen = b.cast(chosen, b.element(table));
-    b.gemm(chosen, table, None, (false, false))
+    b.rows_by_product(parameters.get("model.embed_tokens.weight"), tokens)
 }
 
 /// One layer. Gives the residual stream and the keys and values of this pass' own tokens, without the `past`.
@@ -237,7 +232,7 @@ pub(crate) fn place(
     match config.positions {
         Positions::Rotary => embedded,
         Positions::Learned => {
-            let rows = rows_by_product(b, parameters.get("model.embed_positions.weight"), sequence.positions);
+            let rows = b.rows_by_product(parameters.get("model.embed_positions.weight"), sequence.positions);
             b.add(embedded, rows)
         }
     }
