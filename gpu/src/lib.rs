@@ -33,8 +33,9 @@ pub use evaluate::{ExampleScore, RowScore, Scorer};
 pub use folder_tokenizer::{Encoded, FolderTokenizer};
 pub use generate::{Finish, Generated, Generator};
 pub use models::{
-    Activation, DecoderConfig, DecoderFamily, EncoderConfig, EncoderFamily, FolderParts, Forward, GenerationDefaults,
-    Head, ModelConfig, ModelFolder, Norm, Pooling, PoolingKind, Positions, RopeScaling, ScoreActivation, TextSettings,
+    Activation, DecoderConfig, DecoderFamily, Encoder, EncoderConfig, EncoderFamily, EncoderInput, EncoderOutput,
+    FolderParts, Forward, GenerationDefaults, Head, ModelConfig, ModelFolder, Norm, Pooling, PoolingKind, Positions,
+    RopeScaling, ScoreActivation, TextSettings,
 };
 pub use rng::{CounterRng, RngState};
 pub use runtime::{Device, Environment, Feed, Outputs, Resident, Runtime, RuntimeOptions, Session};

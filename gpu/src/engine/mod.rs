@@ -18,5 +18,5 @@ mod worker;
 
 pub use engine::Engine;
 pub use options::{DecoderParts, EngineOptions, Load, Plan, Quantisation};
-pub(crate) use place::WeightSource;
+pub(crate) use place::{Places, WeightSource};
 pub use request::{Answer, Canceller, Chunk, Handle, Output, Request, TokenLogprob, Usage};

@@ -8,7 +8,7 @@ use crate::graph::{Builder, ElementType, Graph, Value};
 use ElementType::{F32, I64};
 
 /// Least divisor where a vector is scaled to length 1, as PyTorch has it.
-pub(crate) const LENGTH_MIN: f64 = 1e-12;
+const LENGTH_MIN: f64 = 1e-12;
 
 /// What an encoder gives for each text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,7 +152,7 @@ pub(crate) fn pool(b: &mut Builder, pooling: Pooling, states: Value, mask: Value
 }
 
 /// The first token's state of each row: [rows, width].
-fn first(b: &mut Builder, states: Value) -> Value {
+pub(crate) fn first(b: &mut Builder, states: Value) -> Value {
     let first = b.slice(states, 1, 0, 1);
     b.squeeze(first, &[1])
 }

@@ -32,7 +32,7 @@ impl Forward {
 
     /// Logits after each of `tokens`: [tokens, vocabulary], row-major.
     pub fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>, Error> {
-        check_tokens(tokens, self.config.vocabulary, self.config.context)?;
+        check_tokens("prompt", tokens, self.config.vocabulary, self.config.context)?;
         let length = tokens.len().next_multiple_of(LENGTH_STEP).min(self.config.context);
         let session = match self.sessions.iter().position(|(known, _)| *known == length) {
             Some(at) => at,
@@ -61,10 +61,10 @@ impl Forward {
 }
 
 /// Refuses an empty text, one longer than the context, and ids without a row.
-pub(crate) fn check_tokens(tokens: &[u32], vocabulary: usize, context: usize) -> Result<(), Error> {
+pub(crate) fn check_tokens(key: &str, tokens: &[u32], vocabulary: usize, context: usize) -> Result<(), Error> {
     if tokens.is_empty() || tokens.len() > context {
         let expected = format!("1 to {context} tokens: the model's context");
-        return Err(Error::invalid("prompt", format!("{} tokens long", tokens.len()), expected));
+        return Err(Error::invalid(key, format!("{} tokens long", tokens.len()), expected));
     }
     match tokens.iter().find(|&&token| token as usize >= vocabulary) {
         Some(token) => Err(Error::invalid("token", token, format!("an id below {vocabulary}: the model's vocabulary"))),
