@@ -23,6 +23,9 @@ const CACHE_PATH: &str = ".cache/onnxruntime/libonnxruntime.so";
 const CUDA_PROVIDER_NAME: &str = "libonnxruntime_providers_cuda.so";
 /// Where constants outside a model given as bytes are looked for.
 const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
+/// How long a waiting thread of an inference session stays awake.
+const SPIN_DURATION: &str = "session.intra_op.spin_duration_us";
+const SPIN_DURATION_US: &str = "10";
 const THREADS_MAX: usize = 1024;
 
 /// Where graphs run.
@@ -161,11 +164,17 @@ impl Runtime {
     /// A bare session for `graph`, whose extents may be open and whose constants may lie in files of `folder`.
     pub(crate) fn bare_session(&self, graph: &Graph, folder: Option<&Path>) -> Result<OrtSession, Error> {
         let refused = |source: ort::Error| Error::Session { graph: graph.name().to_owned(), source: source.into() };
-        let mut builder = self.session_builder().map_err(refused)?;
-        if let Some(folder) = folder {
-            let entry = builder.with_config_entry(EXTERNAL_FOLDER, folder.to_string_lossy());
-            builder = entry.map_err(|error| refused(error.into()))?;
-        }
+        let configured = |builder: SessionBuilder| {
+            // Between two operators of a token's step threads would fall asleep and be woken hundreds of times: a quarter
+            // of the step. So short a wait costs a busy machine nothing.
+            let builder = builder.with_intra_op_spinning(true)?.with_config_entry(SPIN_DURATION, SPIN_DURATION_US)?;
+            match folder {
+                Some(folder) => builder.with_config_entry(EXTERNAL_FOLDER, folder.to_string_lossy()),
+                None => Ok(builder),
+            }
+        };
+        let builder = self.session_builder().map_err(refused)?;
+        let mut builder = configured(builder).map_err(|error| refused(error.into()))?;
         builder.commit_from_memory(graph.bytes()).map_err(refused)
     }
 

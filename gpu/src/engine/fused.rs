@@ -72,6 +72,7 @@ pub(crate) fn graph(config: &DecoderConfig, form: Form, places: &mut Places<'_>)
     let chosen = b.gather(flat, read, 0);
     let logits = decoder.places.product(&mut b, chosen, &[config.output_table()])?;
     b.output_directly(LOGITS, logits);
+    b.write_first(logits);
     Ok(b.finish())
 }
 

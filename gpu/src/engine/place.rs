@@ -16,7 +16,7 @@ use crate::{Error, Weights};
 use ElementType::{F32, U8};
 
 /// Constants up to this many bytes in all go into the graph.
-const INLINE_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const INLINE_BYTES_MAX: u64 = 64 << 20;
 /// Constants in a file begin at multiples of this.
 const ALIGNMENT: u64 = 64;
 
@@ -67,17 +67,18 @@ enum Store {
 }
 
 impl<'a> Places<'a> {
-    /// `names`: every matrix of the model, which decide where constants go.
+    /// `names`: every matrix of the model, which decide where constants go: into the graph up to `inline_bytes_max`.
     pub(crate) fn new(
         source: &'a dyn WeightSource,
         names: &[String],
         quantise: Option<Quantisation>,
+        inline_bytes_max: u64,
     ) -> Result<Self, Error> {
         let mut total = 0;
         for name in names {
             total += 4 * source.shape(name)?.iter().map(|&extent| extent as u64).product::<u64>();
         }
-        let store = match (total <= INLINE_BYTES_MAX, quantise) {
+        let store = match (total <= inline_bytes_max, quantise) {
             (true, _) => Store::Inline,
             (false, None) => match common_folder(source, names) {
                 Some(folder) => Store::Own { folder },

@@ -13,7 +13,7 @@ use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 
 use super::fused::{self, Form, LAST, LOGITS, POSITIONS, READ, TOKENS, TOTAL};
 use super::options::Quantisation;
-use super::place::{Places, WeightSource};
+use super::place::{INLINE_BYTES_MAX, Places, WeightSource};
 use crate::graph::ElementType;
 use crate::models::{DecoderConfig, Positions};
 use crate::{Device, Error, Runtime};
@@ -55,11 +55,23 @@ impl DecoderSession {
         config: &DecoderConfig,
         source: &dyn WeightSource,
         quantise: Option<Quantisation>,
+        room: (usize, usize),
+    ) -> Result<Self, Error> {
+        Self::open_with(runtime, config, source, quantise, room, INLINE_BYTES_MAX)
+    }
+
+    /// `room`: slots, and positions of each.
+    pub(super) fn open_with(
+        runtime: &Runtime,
+        config: &DecoderConfig,
+        source: &dyn WeightSource,
+        quantise: Option<Quantisation>,
         (slots, capacity): (usize, usize),
+        inline_bytes_max: u64,
     ) -> Result<Self, Error> {
         let matrices = config.parameter_shapes().into_iter().filter(|(_, shape)| shape.len() == 2);
         let matrices: Vec<String> = matrices.map(|(name, _)| name).collect();
-        let mut places = Places::new(source, &matrices, quantise)?;
+        let mut places = Places::new(source, &matrices, quantise, inline_bytes_max)?;
         let form = Form { capacity, cache: cache_element(runtime.device()) };
         let graph = fused::graph(config, form, &mut places)?;
         let folder = places.folder()?;

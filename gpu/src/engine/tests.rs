@@ -1,10 +1,10 @@
 //! The fused form must not show: its logits equal those of the primitive form, in chunks and token by token.
 
 use super::session::{DecoderSession, Step};
-use super::{Quantisation, quantise};
+use super::{Quantisation, WeightSource, quantise};
 use crate::{
-    Activation, CounterRng, DecoderConfig, DecoderFamily, Forward, Norm, Positions, RopeScaling, Runtime,
-    RuntimeOptions, Tensor, Weights,
+    Activation, CounterRng, DecoderConfig, DecoderFamily, FolderParts, Forward, ModelConfig, ModelFolder, Norm,
+    Positions, RopeScaling, Runtime, RuntimeOptions, Tensor, Weights,
 };
 
 const VOCABULARY: usize = 97;
@@ -118,6 +118,38 @@ fn fused_logits_equal_primitive_logits_in_every_family() {
             assert!(found < 1e-5, "{name} in pieces of {pieces:?}: {found}");
         }
     }
+}
+
+/// In the graph, in the model's own file, in a passing file: wherever constants lie, whole or quantised.
+#[test]
+fn where_weights_lie_does_not_show() {
+    let runtime = runtime();
+    let folder = std::env::temp_dir().join(format!("cairn-gpu-{}-places", std::process::id()));
+    for config in [base(), DecoderConfig { qk_norm: true, kv_heads: Some(2), family: DecoderFamily::Qwen3, ..base() }] {
+        let weights = weights(&config);
+        ModelFolder::write(&folder, &ModelConfig::Decoder(config.clone()), &weights, &FolderParts::default()).unwrap();
+        let stored = ModelFolder::open(&folder).unwrap();
+        let tokens = text(4, 50);
+        let run = |source: &dyn WeightSource, quantise, inline_bytes_max| {
+            let room = (1, config.context);
+            let mut session =
+                DecoderSession::open_with(&runtime, &config, source, quantise, room, inline_bytes_max).unwrap();
+            (fused(&mut session, 0, &tokens, &[20, 20]), session.weight_bytes())
+        };
+        for quantise in [None, Some(Quantisation::Bits8)] {
+            let (expected, bytes) = run(&weights, quantise, u64::MAX);
+            for (source, inline) in [(&weights as &dyn WeightSource, 0), (&stored, 0), (&stored, u64::MAX)] {
+                let (found, placed) = run(source, quantise, inline);
+                assert_eq!(placed, bytes);
+                assert!(difference(&found, &expected) < 1e-6, "{quantise:?}");
+            }
+        }
+        assert!(WeightSource::in_file(&stored, "model.embed_tokens.weight").is_some(), "it can be used as it lies");
+    }
+    let left: Vec<_> = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten().collect();
+    let ours = format!("cairn-weights-{}-", std::process::id());
+    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(&ours)), "a passing file stayed");
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

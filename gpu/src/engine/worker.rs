@@ -91,9 +91,12 @@ impl Asked {
     }
 }
 
+/// Tokens to give logits of, and where to.
+type Scoring = (Vec<u32>, SyncSender<Result<Vec<f32>, Error>>);
+
 /// Works until the sender of commands is gone.
 pub(super) fn work(mut batch: Batch, commands: &Receiver<Command>, counters: &Counters) {
-    let mut scoring: VecDeque<(Vec<u32>, SyncSender<Result<Vec<f32>, Error>>)> = VecDeque::new();
+    let mut scoring: VecDeque<Scoring> = VecDeque::new();
     loop {
         loop {
             let next = match batch.is_idle() && scoring.is_empty() {

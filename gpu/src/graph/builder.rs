@@ -187,6 +187,7 @@ pub struct Builder {
     constant_index: HashMap<(ElementType, Vec<usize>, Vec<u8>), Value>,
     int_constants: HashMap<Value, Vec<i64>>,
     open_extents: HashMap<usize, &'static str>,
+    written_first: Option<Value>,
 }
 
 impl Builder {
@@ -201,7 +202,15 @@ impl Builder {
             constant_index: HashMap::new(),
             int_constants: HashMap::new(),
             open_extents: HashMap::new(),
+            written_first: None,
         }
+    }
+
+    /// Writes the node of `value` before all others, out of the order of evaluation: the runtime packs constants in the
+    /// order in which nodes are written, and the largest is best packed while the others have not been read yet. The
+    /// runtime sorts nodes itself; other readers of ONNX need not.
+    pub(crate) fn write_first(&mut self, value: Value) {
+        self.written_first = Some(value);
     }
 
     /// An extent that is known only when the graph runs. The number given back stands for it in shapes.
@@ -345,7 +354,10 @@ impl Builder {
         let needed = self.needed_values();
         let nodes = self.nodes.iter().enumerate();
         let nodes = nodes.filter(|(_, node)| node.outputs.iter().any(|output| needed[output.index()]));
-        let mut encoded: Vec<NodeProto> = nodes.map(|(index, node)| self.encode_node(index, node)).collect();
+        let mut nodes: Vec<(usize, &Node)> = nodes.collect();
+        // Stable: all others stay in order.
+        nodes.sort_by_key(|(_, node)| !self.written_first.is_some_and(|first| node.outputs.contains(&first)));
+        let mut encoded: Vec<NodeProto> = nodes.iter().map(|(index, node)| self.encode_node(*index, node)).collect();
         let mut outputs = Vec::new();
         for (name, value) in &self.outputs {
             if self.port(*value).name != *name {
