@@ -25,8 +25,8 @@ pub use checkpoint::Checkpoint;
 pub use data::{Batch, Example, IGNORE, Loader, LoaderState, Overlong, Row, batches, pack};
 pub use detokenizer::{Detokenizer, TextStream};
 pub use engine::{
-    Answer, Canceller, Chunk, DecoderParts, Engine, EngineOptions, Handle, Load, Output, Plan, Quantisation, Request,
-    TokenLogprob, Usage,
+    Answer, Canceller, Chunk, DecoderParts, EncoderEngine, EncoderOptions, Engine, EngineOptions, Handle, Load, Output,
+    Plan, Quantisation, Request, TokenLogprob, Usage,
 };
 pub use error::Error;
 pub use evaluate::{ExampleScore, RowScore, Scorer};

@@ -3,6 +3,7 @@
 mod admission;
 mod batch;
 mod detokenise;
+mod embed;
 #[allow(clippy::module_inception)]
 mod engine;
 mod fused;
@@ -16,7 +17,8 @@ mod slots;
 mod tests;
 mod worker;
 
+pub use embed::{EncoderEngine, EncoderOptions};
 pub use engine::Engine;
 pub use options::{DecoderParts, EngineOptions, Load, Plan, Quantisation};
-pub(crate) use place::{Places, WeightSource};
+pub(crate) use place::{INLINE_BYTES_MAX, Places, WeightSource};
 pub use request::{Answer, Canceller, Chunk, Handle, Output, Request, TokenLogprob, Usage};

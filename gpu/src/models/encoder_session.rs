@@ -6,7 +6,7 @@ use ort::value::Tensor;
 use super::encoder::{self, EncoderOutput};
 use super::forward::check_tokens;
 use super::{EncoderConfig, Head, ModelConfig, ModelFolder, encoder_fused};
-use crate::engine::{Places, WeightSource};
+use crate::engine::{INLINE_BYTES_MAX, Places, WeightSource};
 use crate::{Error, Feed, Runtime, Session, Weights};
 
 const GRAPH: &str = "encoder_fused";
@@ -81,7 +81,7 @@ impl Encoder {
     ) -> Result<Self, Error> {
         check(config, output)?;
         let names: Vec<String> = config.parameter_shapes().into_iter().map(|(name, _)| name).collect();
-        let mut places = Places::new(source, &names, None)?;
+        let mut places = Places::new(source, &names, None, INLINE_BYTES_MAX)?;
         let graph = encoder_fused::graph(config, output, &mut places)?;
         let folder = places.folder()?;
         let session = runtime.bare_session(&graph, folder.as_deref())?;

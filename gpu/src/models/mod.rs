@@ -18,4 +18,5 @@ pub use encoder_config::{EncoderConfig, EncoderFamily, Head, Pooling, PoolingKin
 pub use encoder_session::{Encoder, EncoderInput};
 pub use folder::{FolderParts, GenerationDefaults, ModelFolder, ScoreActivation, TextSettings};
 pub use forward::Forward;
+pub(crate) use forward::check_tokens;
 pub use rope::RopeScaling;
