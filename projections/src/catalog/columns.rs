@@ -12,6 +12,7 @@ pub(super) use column::{Cell, Column, SortKey};
 pub(super) use flatten::{flatten, flatten_progress};
 
 use super::rows::Progress;
+use foldhash::fast::RandomState;
 use pool::Pool;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -56,7 +57,7 @@ const NEAREST: usize = 3;
 pub(super) struct Table {
     kind: &'static str,
     refs: Vec<Arc<str>>,
-    numbers: HashMap<Arc<str>, u32>,
+    numbers: HashMap<Arc<str>, u32, RandomState>,
     columns: Vec<Column>,
     paths: BTreeMap<Arc<str>, u32>,
     /// The path of each column.
@@ -102,7 +103,7 @@ impl Table {
         let mut table = Self {
             kind,
             refs: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
             columns: Vec::new(),
             paths: BTreeMap::new(),
             names: Vec::new(),
@@ -140,26 +141,34 @@ impl Table {
 
     /// The column of a path; else what is wrong with the path.
     pub(super) fn column(&self, path: &str) -> Result<&Column, String> {
-        match self.paths.get(path) {
-            Some(number) if self.is_known(*number) => Ok(&self.columns[*number as usize]),
-            _ => {
-                let known = self.paths.iter().filter(|(_, number)| self.is_known(**number));
-                let nearest = nearest(path, known.map(|(path, _)| path));
-                Err(format!("no {} has `{path}`; the nearest paths are {}", self.kind, nearest.join(", ")))
-            }
-        }
+        self.known(path).ok_or_else(|| {
+            let known = self.paths.iter().filter(|(_, number)| self.is_known(**number));
+            let nearest = nearest(path, known.map(|(path, _)| path));
+            format!("no {} has `{path}`; the nearest paths are {}", self.kind, nearest.join(", "))
+        })
+    }
+
+    /// The column of a path that some row has something at.
+    pub(super) fn known(&self, path: &str) -> Option<&Column> {
+        let number = self.paths.get(path).filter(|number| self.is_known(**number))?;
+        Some(&self.columns[*number as usize])
     }
 
     fn is_known(&self, column: u32) -> bool {
         column < self.fixed || self.columns[column as usize].counts() != (0, 0)
     }
 
-    /// Puts what a row of another table has at these paths.
-    pub(super) fn copy(&mut self, row: u32, other: &Table, paths: &[&str]) {
-        for path in paths {
-            if let Some(cell) = other.column(path).ok().and_then(|column| column.get(row)) {
-                let number = self.number_of(path);
-                self.columns[number as usize].set(row, Some(cell));
+    /// These paths' columns in another table, beside the numbers of their own here.
+    pub(super) fn beside<'o>(&mut self, other: &'o Table, paths: &[&str]) -> Vec<(u32, &'o Column)> {
+        let known = paths.iter().filter_map(|path| Some((path, other.known(path)?)));
+        known.map(|(path, column)| (self.number_of(path), column)).collect()
+    }
+
+    /// Puts what a row has in columns that are [beside](Self::beside) those here.
+    pub(super) fn copy(&mut self, row: u32, columns: &[(u32, &Column)]) {
+        for (number, column) in columns {
+            if let Some(cell) = column.get(row) {
+                self.columns[*number as usize].set(row, Some(cell));
             }
         }
     }
@@ -167,7 +176,7 @@ impl Table {
     /// Knows these paths, as far as another table knows them or they lie in something. Before there are rows.
     pub(super) fn know(&mut self, paths: &[&str], other: &Table) {
         // A tag or setting that all have lost since was known then: an answer about the past must not become an error.
-        for path in paths.iter().filter(|path| path.contains('.') || other.column(path).is_ok()) {
+        for path in paths.iter().filter(|path| path.contains('.') || other.known(path).is_some()) {
             self.number_of(path);
         }
         self.fixed = self.columns.len() as u32;
@@ -182,8 +191,8 @@ impl Table {
     }
 
     /// Appends a row that has nothing yet.
-    pub(super) fn push(&mut self, reference: &str) -> u32 {
-        let (row, reference): (u32, Arc<str>) = (self.refs.len() as u32, reference.into());
+    pub(super) fn push(&mut self, reference: impl Into<Arc<str>>) -> u32 {
+        let (row, reference) = (self.refs.len() as u32, reference.into());
         self.refs.push(reference.clone());
         self.shape_of.push(None);
         self.numbers.insert(reference.clone(), row);

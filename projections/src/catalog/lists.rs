@@ -54,7 +54,7 @@ impl Lists {
 fn read(prefix: &str, kind: &'static str, store: &dyn Store) -> Result<Table, Error> {
     let mut table = Table::new(kind);
     scan_prefix(store, &rows::list(kind).done(), Order::Ascending, &mut |key, _| {
-        table.push(&rows::listed(key)?);
+        table.push(rows::listed(key)?);
         Ok(ControlFlow::Continue(()))
     })?;
     scan_prefix(store, &rows::entities(prefix), Order::Ascending, &mut |key, row| {
@@ -95,7 +95,7 @@ impl View for Lists {
             let Some(table) = table.get_mut() else { continue };
             // In the order of their keys, so by position: rows have the numbers that a load would give them.
             for (key, _) in changes.under(&rows::list(kind).done()) {
-                table.push(&rows::listed(key)?);
+                table.push(rows::listed(key)?);
             }
             for (key, row) in changes.under(&rows::entities(prefix)) {
                 if let Some(row) = row {

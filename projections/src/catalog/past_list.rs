@@ -17,29 +17,30 @@ pub(super) fn as_of(
 ) -> Result<Table, Error> {
     let mut then = Table::new(now.kind());
     then.know(paths, now);
-    let [created, updated] = ["created_position", "updated_position"].map(|path| now.column(path).ok());
+    let [created, updated] = ["created_position", "updated_position"].map(|path| now.known(path));
     // Metrics of evaluations are of the evaluations themselves.
-    let stepped = now.column("step_position").ok();
+    let stepped = now.known("step_position");
     let is_past = |column: Option<&Column>, row: u32| match column.and_then(|column| column.get(row)) {
         Some(Cell::Number(at)) => at <= position.get() as f64,
         _ => true,
     };
     let (of_steps, of_entities): (Vec<&str>, Vec<&str>) =
         paths.iter().partition(|path| now.kind() == "run" && is_of_steps(path));
+    let (unchanged, unmoved) = (then.beside(now, &of_entities), then.beside(now, &of_steps));
     for row in 0..now.rows() as u32 {
         // Rows are in the order of their creation.
         if !is_past(created, row) {
             break;
         }
         let reference = now.reference(row).clone();
-        then.push(&reference);
+        then.push(reference.clone());
         if is_past(updated, row) {
-            then.copy(row, now, &of_entities);
+            then.copy(row, &unchanged);
         } else if let Some(entity) = past::as_of(store, &reference, position)? {
             then.add(row, |each| flatten(&reference, &entity, &mut wanted(&of_entities, each)));
         }
         if is_past(stepped, row) {
-            then.copy(row, now, &of_steps);
+            then.copy(row, &unmoved);
         } else if !of_steps.is_empty() {
             let run: RunId = reference.parse().map_err(|e| Error::row("catalog.list", e))?;
             if let Some(progress) = catalog.progress_as_of(&run, position)? {

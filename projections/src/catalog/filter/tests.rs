@@ -151,7 +151,7 @@ fn is_like(pattern: &str, text: &str) -> bool {
 fn table_of(rows: &[Row]) -> Table {
     let mut table = Table::new("run");
     for (index, row) in rows.iter().enumerate() {
-        let number = table.push(&format!("run:{index}"));
+        let number = table.push(format!("run:{index}"));
         table.set(number, |each| {
             for (path, value) in row {
                 match value {
