@@ -11,6 +11,9 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The system of record for how a language model came to be.
 #[derive(Parser)]
 #[command(name = "cairn", version, about, after_help = exit::HELP, propagate_version = true)]

@@ -12,6 +12,10 @@ use cairn_schemas::{Event, Position, RawJson, Real, Recorded, Ref, RunId, Timest
 use std::fmt::Write;
 use std::time::Instant;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const START_MICROS: i64 = 1_767_225_600_000_000;
 /// Events of one batch.
 const BATCH: usize = 8_192;

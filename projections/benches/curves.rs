@@ -12,6 +12,10 @@ use cairn_schemas::{Event, Position, Real, Recorded, RunId, Timestamp};
 use std::path::Path;
 use std::time::Instant;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const START_MICROS: i64 = 1_767_225_600_000_000;
 /// Events of a batch.
 const BATCH: usize = 32_768;

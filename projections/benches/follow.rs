@@ -16,6 +16,10 @@ use cairn_schemas::{Blake3, Event, NewEvent, Position, RawJson, Real, Ref, RunId
 use std::path::Path;
 use std::time::Instant;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const START_MICROS: i64 = 1_767_225_600_000_000;
 /// Steps of a run between its start and its end.
 const STEPS: u64 = 4_000;

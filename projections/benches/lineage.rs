@@ -9,6 +9,10 @@ use cairn_schemas::events::custom::CustomRecorded;
 use cairn_schemas::{Blake3, NewEvent, RawJson, Ref, TenantId};
 use std::time::{Duration, Instant};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NODES_DEFAULT: u64 = 1_000_000;
 /// Things that an event produces, and uses: five edges a thing.
 const MADE: u64 = 10;
