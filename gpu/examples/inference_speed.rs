@@ -1,7 +1,8 @@
 //! The inference engine under measurement: opens a model's folder, then answers one JSON line for each on stdin, so that
 //! a peer can be measured in turns with it. `tests/bench/hf_peer.py` drives it.
-//! `inference_speed FOLDER [threads] [bits: 32, 8 or 4] [slots]`, then lines such as
-//! `{"op":"generate","prompts":[[1,2]],"new":[128],"arrivals_s":[0.0],"batch":16}` or `{"op":"bandwidth"}`.
+//! `inference_speed FOLDER [threads] [bits: 32, 8 or 4] [slots]`, then for a decoder lines such as
+//! `{"op":"generate","prompts":[[1,2]],"new":[128],"arrivals_s":[0.0],"batch":16}` or `{"op":"bandwidth"}`, for an encoder
+//! `{"op":"embed","texts":["…"]}`.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -9,7 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cairn_gpu::{
-    Device, Engine, EngineOptions, ModelFolder, Output, Quantisation, Request, Runtime, RuntimeOptions, Sampling,
+    Device, Encoder, EncoderEngine, EncoderOptions, EncoderOutput, Engine, EngineOptions, FolderTokenizer, ModelConfig,
+    ModelFolder, Output, Quantisation, Request, Runtime, RuntimeOptions, Sampling,
 };
 use serde_json::{Value, json};
 
@@ -32,6 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let before = memory("VmRSS");
     let started = Instant::now();
     let folder = ModelFolder::open(Path::new(folder))?;
+    if let ModelConfig::Encoder(_) = folder.config() {
+        return embed(&runtime, &folder);
+    }
     let engine = Engine::open_folder(&runtime, &folder, None, &options)?;
     say(&json!({
         "opened_s": started.elapsed().as_secs_f64(),
@@ -48,6 +53,26 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => return Err("`op` is generate or bandwidth".into()),
         };
         say(&answer)?;
+    }
+    Ok(())
+}
+
+/// Vectors of texts, tokens and all, as long as there are lines.
+fn embed(runtime: &Runtime, folder: &ModelFolder) -> Result<(), Box<dyn Error>> {
+    let tokenizer = FolderTokenizer::of_folder(folder)?;
+    let pooling = folder.pooling().ok_or("an encoder that embeds is expected")?;
+    let most = folder.texts().tokens_max.unwrap_or(folder.config().context());
+    let encoder = Encoder::open_folder(runtime, folder, EncoderOutput::Embedding(pooling))?;
+    let engine = EncoderEngine::new(encoder, EncoderOptions::default())?;
+    say(&json!({ "file_bytes": folder.files().1 }))?;
+    for line in std::io::stdin().lock().lines() {
+        let asked: Value = serde_json::from_str(&line?)?;
+        let texts: Vec<&str> = asked["texts"].as_array().ok_or("`texts`")?.iter().filter_map(Value::as_str).collect();
+        let started = Instant::now();
+        let vectors = engine.run(tokenizer.encode_rows(&texts, most)?)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let vectors = if asked["vectors"].as_bool() == Some(true) { vectors } else { Vec::new() };
+        say(&json!({ "seconds": seconds, "vectors": vectors }))?;
     }
     Ok(())
 }

@@ -147,6 +147,11 @@ impl Runtime {
         self.shared.options.device
     }
 
+    /// Threads inside one operator.
+    pub fn threads(&self) -> usize {
+        self.shared.options.threads
+    }
+
     /// A session for `graph`. Its shapes are fixed, so the runtime plans memory once.
     pub fn session(&self, graph: &Graph) -> Result<Session, Error> {
         let refused = |source: ort::Error| Error::Session { graph: graph.name().to_owned(), source: source.into() };

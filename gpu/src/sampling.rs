@@ -11,6 +11,8 @@ use crate::{CounterRng, Error, RngState};
 /// Words of the generator set apart for one position.
 const WORDS_PER_POSITION: u64 = 4;
 
+/// Tokens put in order at first when looking for the likeliest that together have a probability.
+const NUCLEUS_FIRST: usize = 256;
 /// Of presence and frequency, as OpenAI limits them.
 const PENALTY_MAX: f32 = 2.0;
 
@@ -114,12 +116,10 @@ impl Sampling {
         }
         let highest = kept.iter().map(|&(_, logit)| logit).fold(f32::NEG_INFINITY, f32::max);
         let share = |logit: f32| libm::exp(f64::from(logit - highest) / f64::from(self.temperature));
-        let mut shares: Vec<f64> = kept.iter().map(|&(_, logit)| share(logit)).collect();
-        if let Some(top_p) = self.top_p {
-            kept.sort_unstable_by(likelier);
-            shares = kept.iter().map(|&(_, logit)| share(logit)).collect();
-            shares.truncate(nucleus(&shares, f64::from(top_p)));
-        }
+        let mut shares: Vec<f64> = match self.top_p {
+            None => kept.iter().map(|&(_, logit)| share(logit)).collect(),
+            Some(top_p) => keep_top_p(&mut kept, f64::from(top_p), share),
+        };
         if let Some(min_p) = self.min_p {
             // The likeliest token's share is 1.
             let likely: Vec<bool> = shares.iter().map(|&share| share >= f64::from(min_p)).collect();
@@ -181,15 +181,35 @@ fn keep_top_k(kept: &mut Vec<(u32, f32)>, top_k: usize) {
     kept.sort_unstable_by(likelier);
 }
 
-/// How many of the shares, highest first, reach `top_p` of their sum.
-fn nucleus(shares: &[f64], top_p: f64) -> usize {
-    let enough = top_p * shares.iter().sum::<f64>();
-    let mut reached = 0.0;
-    let last = shares.iter().position(|share| {
-        reached += share;
-        reached >= enough
-    });
-    last.map_or(shares.len(), |last| last + 1)
+/// Keeps the likeliest that together have `top_p` of all shares, highest first, and gives their shares. Only as many as
+/// it takes are put in order: of a whole vocabulary that would cost more than computing the logits.
+fn keep_top_p(kept: &mut Vec<(u32, f32)>, top_p: f64, share: impl Fn(f32) -> f64) -> Vec<f64> {
+    let enough = top_p * kept.iter().map(|&(_, logit)| share(logit)).sum::<f64>();
+    let mut ordered = NUCLEUS_FIRST;
+    loop {
+        let all = ordered >= kept.len();
+        match all {
+            true => kept.sort_unstable_by(likelier),
+            false => {
+                kept.select_nth_unstable_by(ordered, likelier);
+                kept[..ordered].sort_unstable_by(likelier);
+            }
+        }
+        let mut shares = Vec::new();
+        let mut reached = 0.0;
+        for &(_, logit) in &kept[..ordered.min(kept.len())] {
+            shares.push(share(logit));
+            reached += shares[shares.len() - 1];
+            if reached >= enough {
+                break;
+            }
+        }
+        if reached >= enough || all {
+            kept.truncate(shares.len());
+            return shares;
+        }
+        ordered *= 8;
+    }
 }
 
 /// A total order: no two ids are equal, so sorting does not depend on the algorithm.
@@ -248,6 +268,29 @@ mod tests {
         assert_close(&frequencies(&sampling(1.0, None, Some(0.9))), &softmax(1.0, &[1, 3, 4]));
         // Top-p counts within what top-k left: of 0.5 and 0.5, 0.6 needs both.
         assert_close(&frequencies(&sampling(1.0, Some(2), Some(0.6))), &softmax(1.0, &[1, 3]));
+    }
+
+    /// However many are put in order at a time, those kept are those of a whole sort.
+    #[test]
+    fn a_nucleus_is_that_of_a_whole_sort() {
+        let mut rng = CounterRng::new(12, 0);
+        let logits: Vec<(u32, f32)> = (0..5_000).map(|id| (id, (3.0 * rng.next_normal()) as f32)).collect();
+        for top_p in [0.001, 0.2, 0.7, 0.95, 0.999_999, 1.0] {
+            let share = |logit: f32| f64::from(logit).exp();
+            let mut sorted = logits.clone();
+            sorted.sort_unstable_by(likelier);
+            let enough = top_p * logits.iter().map(|&(_, logit)| share(logit)).sum::<f64>();
+            let mut reached = 0.0;
+            let last = sorted.iter().position(|&(_, logit)| {
+                reached += share(logit);
+                reached >= enough
+            });
+            sorted.truncate(last.map_or(5_000, |last| last + 1));
+            let mut kept = logits.clone();
+            let shares = keep_top_p(&mut kept, top_p, share);
+            assert_eq!((kept.len(), shares.len()), (sorted.len(), sorted.len()), "{top_p}");
+            assert_eq!(kept, sorted);
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use std::sync::{Arc, LazyLock};
 
 use cairn_gpu::{
-    Answer, CounterRng, DecoderConfig, DecoderParts, Engine, EngineOptions, Error, Finish, Output, Request, Runtime,
-    RuntimeOptions, Sampling, Tokenizer, Usage, Weights,
+    Answer, CounterRng, DecoderConfig, DecoderParts, Engine, EngineOptions, Error, Finish, Output, Quantisation,
+    Request, Runtime, RuntimeOptions, Sampling, Tokenizer, Usage, Weights,
 };
 
 const VOCABULARY: u32 = 300;
@@ -115,6 +115,22 @@ fn an_answer_is_the_same_alone_and_in_any_company() {
     let distinct: std::collections::BTreeSet<_> =
         expected.iter().flatten().map(|answer| answer.tokens.clone()).collect();
     assert!(distinct.len() > 35, "answers must differ for this to show anything");
+}
+
+/// In fewer bits too, as long as steps are of more than one row or of one: see docs/performance.md.
+#[test]
+fn quantised_answers_in_company() {
+    for quantise in [Quantisation::Bits8, Quantisation::Bits4] {
+        let requests = requests(43, 12);
+        let quantised = EngineOptions { quantise: Some(quantise), ..options() };
+        let alone = open(EngineOptions { slots: 2, prefix_cache: false, ..quantised.clone() });
+        let expected: Vec<Vec<Answer>> = requests.iter().map(|request| answers(&alone, request).0).collect();
+        let engine = open(EngineOptions { slots: 12, ..quantised });
+        let handles: Vec<_> = requests.iter().map(|request| engine.generate(request.clone()).unwrap()).collect();
+        for (at, handle) in handles.into_iter().enumerate() {
+            assert_eq!(handle.collect_answers().unwrap().0, expected[at], "request {at}, {quantise:?}");
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,10 @@ A folder with the shape of a small Llama and random weights is made once. Every 
 waits for a line between its turns) and the peer, in an order that changes; medians and spreads are printed. Sizes:
 CAIRN_BENCH_PAIRS (7), CAIRN_BENCH_LAYERS (30), CAIRN_BENCH_PROMPT (256), CAIRN_BENCH_NEW (128), CAIRN_BENCH_THREADS (2),
 CAIRN_BENCH_ROWS (all, separated by commas).
+
+The rows `embed` and `single` embed paragraphs with the real all-MiniLM-L6-v2 beside sentence-transformers and beside
+onnxruntime's Python on a graph that PyTorch exports, all three with the same texts, cut at the same length:
+CAIRN_BENCH_TEXTS names a file of XQuAD (paragraphs of this repository's documentation otherwise).
 """
 
 import argparse
@@ -31,7 +35,8 @@ PROMPT = int(os.environ.get("CAIRN_BENCH_PROMPT", "256"))
 NEW = int(os.environ.get("CAIRN_BENCH_NEW", "128"))
 VOCABULARY = 49152
 CONCURRENT = 16
-ROWS = ["load", "one", "many", "arrivals", "bits"]
+ROWS = ["load", "one", "many", "arrivals", "bits", "embed", "single"]
+TOKENS_MAX = 256
 
 
 def model_folder(work: pathlib.Path) -> pathlib.Path:
@@ -129,13 +134,13 @@ def pairs(row, measures):
     return found
 
 
-def compare(row, tokens, found, ours="cairn"):
+def compare(row, tokens, found, ours="cairn", unit="tokens/s"):
     """Tokens a second of each, and of ours in proportion to each peer, pair by pair."""
     for name, seconds in found.items():
         rates = [count / second for count, second in zip(tokens, seconds)]
         ratios = [theirs / own for theirs, own in zip(seconds, found[ours])]
         beside = "" if name == ours else f"   ours is {spread(ratios)} times as fast"
-        print(f"{row:10} {name:28} {spread(rates)} tokens/s{beside}")
+        print(f"{row:10} {name:28} {spread(rates)} {unit}{beside}")
 
 
 def agreement(ours, theirs):
@@ -213,20 +218,121 @@ def arrivals(ours, peer):
     compare("arrivals", [sum(load(number)[1]) for number in range(PAIRS)], found)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--binary", required=True, help="the example inference_speed, built for release")
-    parser.add_argument("--work", default=".cache/bench/models", type=pathlib.Path)
-    arguments = parser.parse_args()
-    rows = os.environ.get("CAIRN_BENCH_ROWS", ",".join(ROWS)).split(",")
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    folder = model_folder(arguments.work)
-    ours = Ours(arguments.binary, folder)
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {THREADS} threads, {PAIRS} pairs")
+class SentenceTransformers:
+    def __init__(self, folder: pathlib.Path):
+        import sentence_transformers
+        self.model = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+        assert self.model.max_seq_length == TOKENS_MAX
+        self.tokenizer = self.model.tokenizer
+
+    def embed(self, texts):
+        """Sorted by length and in batches of 32: what it does by itself."""
+        return self.model.encode(texts, batch_size=32, show_progress_bar=False)
+
+
+class OnnxRuntime:
+    """The same model exported by PyTorch, batches of 32 sorted by length."""
+
+    def __init__(self, folder: pathlib.Path, work: pathlib.Path, tokenizer):
+        import onnxruntime
+        path = work / "minilm.onnx"
+        if not path.exists():
+            self.export(folder, path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = THREADS
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.tokenizer = tokenizer
+
+    @staticmethod
+    def export(folder, path):
+        class Embedding(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+
+            def forward(self, ids, mask, types):
+                states = self.inner(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
+                weights = mask.unsqueeze(-1).to(states.dtype)
+                return torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=-1)
+
+        names = ["input_ids", "attention_mask", "token_type_ids"]
+        ones = torch.ones(2, 8, dtype=torch.int64)
+        torch.onnx.export(
+            Embedding(), (ones, ones, 0 * ones), str(path), input_names=names, output_names=["embedding"],
+            dynamic_axes={name: {0: "rows", 1: "length"} for name in names}, opset_version=17, dynamo=False,
+        )
+
+    def embed(self, texts):
+        found = [None] * len(texts)
+        order = sorted(range(len(texts)), key=lambda at: -len(texts[at]))
+        for start in range(0, len(order), 32):
+            batch = order[start:start + 32]
+            encoded = self.tokenizer(
+                [texts[at] for at in batch], padding=True, truncation=True, max_length=TOKENS_MAX, return_tensors="np",
+            )
+            names = ["input_ids", "attention_mask", "token_type_ids"]
+            vectors = self.session.run(None, {name: encoded[name].astype("int64") for name in names})[0]
+            for at, vector in zip(batch, vectors):
+                found[at] = vector
+        return found
+
+
+def paragraphs():
+    """Paragraphs of XQuAD, or of our documentation."""
+    named = os.environ.get("CAIRN_BENCH_TEXTS")
+    if named:
+        data = json.loads(pathlib.Path(named).read_text())["data"]
+        return [paragraph["context"] for article in data for paragraph in article["paragraphs"]]
+    root = pathlib.Path(__file__).resolve().parents[2]
+    files = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    return [text for file in files for text in file.read_text().split("\n\n") if len(text) > 200]
+
+
+def embedding(binary, folder, work, rows):
+    ours, sentence = Ours(binary, folder), SentenceTransformers(folder)
+    runtime = OnnxRuntime(folder, work, sentence.tokenizer)
+    texts = paragraphs()
+    found = ours.ask(texts=texts, vectors=True)["vectors"]
+    for name, peer in [("sentence-transformers", sentence), ("onnxruntime", runtime)]:
+        cosines = [sum(a * float(b) for a, b in zip(own, their)) for own, their in zip(found, peer.embed(texts))]
+        print(f"embed      {len(texts)} texts: least cosine with {name} {min(cosines):.7f}")
+
+    def timed(embed):
+        def measure(texts):
+            started = time.perf_counter()
+            embed(texts)
+            return time.perf_counter() - started
+        return measure
+
+    each = {
+        "cairn": timed(lambda texts: ours.ask(texts=texts)),
+        "sentence-transformers": timed(sentence.embed),
+        "onnxruntime": timed(runtime.embed),
+    }
+    if "embed" in rows:
+        measures = {name: lambda _, measure=measure: measure(texts) for name, measure in each.items()}
+        measured = pairs("embed", measures)
+        compare("embed", [len(texts)] * PAIRS, measured, unit="texts/s")
+    if "single" in rows:
+        some = texts[:: max(1, len(texts) // 40)]
+        middle = {
+            name: lambda _, measure=measure: statistics.median(measure([text]) for text in some)
+            for name, measure in each.items()
+        }
+        measured = pairs("single", middle)
+        for name, seconds in measured.items():
+            ratios = [theirs / own for theirs, own in zip(seconds, measured["cairn"])]
+            beside = "" if name == "cairn" else f"   ours is {spread(ratios)} times as fast"
+            print(f"single     {name:28} p50 {spread([1e3 * second for second in seconds])} ms{beside}")
+    ours.close()
+
+
+def generation(binary, folder, rows):
+    ours = Ours(binary, folder)
     if "load" in rows:
         opened = [ours.opened]
         for _ in range(PAIRS - 1):
-            again = Ours(arguments.binary, folder)
+            again = Ours(binary, folder)
             opened.append(again.opened)
             again.close()
         size = opened[0]["file_bytes"]
@@ -234,7 +340,7 @@ def main():
               f"at its peak {spread([one['peak_bytes'] / size for one in opened])} times its bytes, "
               f"then {spread([one['resident_bytes'] / size for one in opened])} times")
     peer = Peer(folder)
-    quantised = {bits: Ours(arguments.binary, folder, bits) for bits in (8, 4)} if "bits" in rows else {}
+    quantised = {bits: Ours(binary, folder, bits) for bits in (8, 4)} if "bits" in rows else {}
     if "one" in rows:
         step = decode("one", 1, ours, peer, quantised)
         read = [ours.ask(op="bandwidth")["bytes_per_s"] for _ in range(3)]
@@ -247,6 +353,22 @@ def main():
         arrivals(ours, peer)
     for engine in [ours, *quantised.values()]:
         engine.close()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", required=True, help="the example inference_speed, built for release")
+    parser.add_argument("--work", default=".cache/bench/models", type=pathlib.Path)
+    parser.add_argument("--minilm", default=".cache/models/all-MiniLM-L6-v2", type=pathlib.Path)
+    arguments = parser.parse_args()
+    rows = os.environ.get("CAIRN_BENCH_ROWS", ",".join(ROWS)).split(",")
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {THREADS} threads, {PAIRS} pairs")
+    torch.set_num_threads(THREADS)
+    if {"embed", "single"} & set(rows):
+        embedding(arguments.binary, arguments.minilm, arguments.work, rows)
+    if {"load", "one", "many", "arrivals"} & set(rows):
+        generation(arguments.binary, model_folder(arguments.work), rows)
 
 
 if __name__ == "__main__":

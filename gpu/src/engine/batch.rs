@@ -13,12 +13,15 @@ use super::request::TokenLogprob;
 use super::session::{DecoderSession, Step};
 use super::slots::Slots;
 use super::worker::{Asked, Counters};
-use super::{Chunk, Output};
+use super::{Chunk, Output, Request};
 use crate::{Detokenizer, Error, Finish};
 
 /// Chunks of prompts read between two steps of running answers: more, and those wait longer; fewer, and steps of few
 /// rows, which cost almost as much as those of many, become more.
 const CHUNKS_BETWEEN_STEPS: usize = 4;
+
+/// Rows from which on drawing is divided among threads: below, starting them costs more.
+const DRAWS_APART_MIN: usize = 4;
 
 /// All that runs on one device.
 pub(super) struct Batch {
@@ -32,6 +35,7 @@ pub(super) struct Batch {
     /// Row `i` is in slot `i`.
     running: Vec<Row>,
     slots: Slots,
+    threads: usize,
 }
 
 /// An answer not begun.
@@ -66,6 +70,7 @@ impl Batch {
         keeps: bool,
         detokenizer: Option<Detokenizer>,
         counters: Arc<Counters>,
+        threads: usize,
     ) -> Self {
         Self {
             session,
@@ -77,6 +82,7 @@ impl Batch {
             reading: None,
             running: Vec::new(),
             slots: Slots::new(plan.slots, chunk, keeps),
+            threads,
         }
     }
 
@@ -245,7 +251,8 @@ impl Batch {
         let text = AnswerText::new(self.detokenizer.as_ref(), &request.stop, &request.prompt);
         let row = Row { choice: of.choice, answer: Vec::new(), text, length, pending: 0, asked: of.asked };
         self.running.push(row);
-        if let Some(finish) = self.running[place].choose(logits, self.plan.context) {
+        let drawn = self.running[place].draw(logits).choose();
+        if let Some(finish) = self.running[place].take(drawn, self.plan.context) {
             self.end(place, finish);
         }
     }
@@ -259,11 +266,16 @@ impl Batch {
         let starts: Vec<usize> = self.running.iter().map(|row| row.length).collect();
         let read: Vec<usize> = (0..rows).collect();
         let logits = self.session.run(&Step { first: 0, tokens: &tokens, starts: &starts, read: &read })?;
+        let rows_of_logits: Vec<&[f32]> = logits.chunks_exact(logits.len() / rows).collect();
+        self.running.iter_mut().for_each(|row| row.length += 1);
+        let draws: Vec<Draw<'_>> =
+            self.running.iter().zip(&rows_of_logits).map(|(row, logits)| row.draw(logits)).collect();
+        let drawn = draw_all(&draws, self.threads);
+        drop(draws);
         let mut ended = Vec::new();
-        for (slot, (row, logits)) in self.running.iter_mut().zip(logits.chunks_exact(logits.len() / rows)).enumerate() {
-            row.length += 1;
+        for (slot, (row, drawn)) in self.running.iter_mut().zip(drawn).enumerate() {
             self.slots.grown(slot, row.length);
-            if let Some(finish) = row.choose(logits, self.plan.context) {
+            if let Some(finish) = row.take(drawn, self.plan.context) {
                 ended.push((slot, finish));
             }
         }
@@ -295,20 +307,66 @@ pub(super) fn needed(plan: &Plan, prompt: usize, max_new_tokens: usize) -> usize
     prompt.saturating_add(max_new_tokens).min(plan.context)
 }
 
-impl Row {
-    /// Chooses the next token and says it. Why the answer ends, if it does.
-    fn choose(&mut self, logits: &[f32], context: usize) -> Option<Finish> {
-        let asked = self.asked.clone();
-        let request = &asked.request;
-        let sampling = &request.sampling;
-        let chosen = if sampling.penalises() {
-            let mut logits = logits.to_vec();
-            sampling.penalise(&mut logits, &request.prompt, &self.answer);
-            sampling.choose(&logits, self.choice, self.length)
-        } else {
-            sampling.choose(logits, self.choice, self.length)
+/// What a row's next token depends on.
+struct Draw<'a> {
+    logits: &'a [f32],
+    request: &'a Request,
+    choice: usize,
+    answer: &'a [u32],
+    position: usize,
+}
+
+/// A row's next token; none if no logit is a number.
+struct Drawn {
+    token: Option<u32>,
+    logprob: Option<TokenLogprob>,
+}
+
+impl Draw<'_> {
+    fn choose(&self) -> Drawn {
+        let sampling = &self.request.sampling;
+        let token = match sampling.penalises() {
+            true => {
+                let mut logits = self.logits.to_vec();
+                sampling.penalise(&mut logits, &self.request.prompt, self.answer);
+                sampling.choose(&logits, self.choice, self.position)
+            }
+            false => sampling.choose(self.logits, self.choice, self.position),
         };
-        let Some(token) = chosen else {
+        let logprob = token.zip(self.request.logprobs).map(|(token, count)| logprob(self.logits, token, count));
+        Drawn { token, logprob }
+    }
+}
+
+/// Each row's token, some rows on every thread: with a large vocabulary, drawing for many costs as much as a step.
+fn draw_all(draws: &[Draw<'_>], threads: usize) -> Vec<Drawn> {
+    let each = draws.len().div_ceil(threads).max(1);
+    if draws.len() < DRAWS_APART_MIN || each == draws.len() {
+        return draws.iter().map(Draw::choose).collect();
+    }
+    std::thread::scope(|scope| {
+        let (own, others) = draws.split_at(each);
+        let others: Vec<_> = others
+            .chunks(each)
+            .map(|part| scope.spawn(move || part.iter().map(Draw::choose).collect::<Vec<_>>()))
+            .collect();
+        let mut drawn: Vec<Drawn> = own.iter().map(Draw::choose).collect();
+        drawn.extend(others.into_iter().flat_map(|other| other.join().expect("drawing does not panic")));
+        drawn
+    })
+}
+
+impl Row {
+    fn draw<'a>(&'a self, logits: &'a [f32]) -> Draw<'a> {
+        let request = &self.asked.request;
+        Draw { logits, request, choice: self.choice, answer: &self.answer, position: self.length }
+    }
+
+    /// Says the next token. Why the answer ends, if it does.
+    fn take(&mut self, drawn: Drawn, context: usize) -> Option<Finish> {
+        let asked = self.asked.clone();
+        let sampling = &asked.request.sampling;
+        let Some(token) = drawn.token else {
             asked.fail(Error::Tensor {
                 name: "logits".to_owned(),
                 problem: format!("no finite number at position {}: the weights are unusable", self.length),
@@ -321,8 +379,7 @@ impl Row {
         self.pending = token;
         self.answer.push(token);
         let (text, stopped) = self.text.push(token);
-        let logprob = request.logprobs.map(|count| logprob(logits, token, count));
-        asked.send(Output::Token(Chunk { choice: self.choice, token, text, logprob }));
+        asked.send(Output::Token(Chunk { choice: self.choice, token, text, logprob: drawn.logprob }));
         if stopped {
             return Some(Finish::Stop);
         }

@@ -60,10 +60,10 @@ impl Engine {
         plan.weight_bytes = session.weight_bytes();
         let counters = Arc::new(Counters::default());
         let (commands, received) = channel();
-        let work_with = (detokenizer.clone(), counters.clone(), options.prefix_cache);
+        let work_with = (detokenizer.clone(), counters.clone(), options.prefix_cache, runtime.threads());
         let worker = std::thread::Builder::new().name("cairn-engine".to_owned()).spawn(move || {
-            let (detokenizer, counters, keeps) = work_with;
-            let batch = Batch::new(session, (plan, chunk), keeps, detokenizer, counters.clone());
+            let (detokenizer, counters, keeps, threads) = work_with;
+            let batch = Batch::new(session, (plan, chunk), keeps, detokenizer, counters.clone(), threads);
             work(batch, &received, &counters);
         });
         let worker =
