@@ -95,7 +95,7 @@ class Cairn:
                 metrics = [{"name": metric, "value": value} for metric, value in zip(curves, values)]
                 add("cairn.training.step_logged.v2", {"run": run, "step": step, "tokens": step * 1024, "metrics": metrics})
         send()
-        self.ask("query($p: Position){coverage(atLeast: $p){position}}", p=last["results"][-1]["position"])
+        self.ask("query($p: Position){coverage(atLeast: $p){position}}", p=last["events"][-1]["position"])
 
     def count(self):
         return self.ask("{runs(first: 1){totalCount}}")["runs"]["totalCount"]
