@@ -46,28 +46,14 @@ pub(crate) fn graph(config: &DecoderConfig, form: Form, places: &mut Places<'_>)
     let mut b = Builder::new("decoder_fused");
     let [rows, length, reads] = ["rows", "length", "reads"].map(|name| b.open_extent(name));
     let mut decoder = Fused::new(config, form, places, &mut b, rows, length);
+    decoder.held = [form.capacity; 2];
     let tokens = b.input(TOKENS, I64, &[rows, length]);
     decoder.last = b.input(LAST, I32, &[rows]);
     decoder.total = b.input(TOTAL, I32, &[]);
     let read = b.input(READ, I64, &[reads]);
-    let table = decoder.places.table(&mut b, "model.embed_tokens.weight")?;
-    let mut x = b.gather(table, tokens, 0);
-    if config.positions == Positions::Learned {
-        let positions = b.input(POSITIONS, I64, &[rows, length]);
-        let table = decoder.places.table(&mut b, "model.embed_positions.weight")?;
-        let learned = b.gather(table, positions, 0);
-        x = b.add(x, learned);
-    }
-    let mut addend = None;
-    for layer in 0..config.layers {
-        let (normed, stream) = decoder.norm(&mut b, x, addend, &format!("model.layers.{layer}.input_layernorm"))?;
-        let attended = decoder.attention(&mut b, layer, normed)?;
-        let norm = format!("model.layers.{layer}.post_attention_layernorm");
-        let (normed, stream) = decoder.norm(&mut b, stream, Some(attended), &norm)?;
-        addend = Some(decoder.feed_forward(&mut b, layer, normed)?);
-        x = stream;
-    }
-    let (normed, _) = decoder.norm(&mut b, x, addend, "model.norm")?;
+    let learned = config.positions == Positions::Learned;
+    let positions = learned.then(|| b.input(POSITIONS, I64, &[rows, length]));
+    let normed = decoder.layers(&mut b, tokens, positions)?;
     let flat = reshape(&mut b, normed, &[-1, config.width as i64], vec![rows, config.width]);
     let chosen = b.gather(flat, read, 0);
     let logits = decoder.places.product(&mut b, chosen, &[config.output_table()])?;
@@ -86,6 +72,40 @@ struct Fused<'a, 'p> {
     last: Value,
     total: Value,
     rotation: Option<(Value, Value)>,
+    /// Positions in the caches that come in and in those that go out.
+    held: [usize; 2],
+    names: fn(usize) -> [(String, String); 2],
+}
+
+/// `tokens` with a cache as `transformers` and the tools around it name them: `input_ids` i64 [batch, sequence],
+/// `attention_mask` i64 [batch, past + sequence], which ends in zeros where a row is shorter, `position_ids` where
+/// positions are learned, and the caches to `logits` [batch, sequence, vocabulary] and the caches grown.
+pub(crate) fn exported(config: &DecoderConfig, places: &mut Places<'_>) -> Result<Graph, Error> {
+    let mut b = Builder::new("decoder");
+    let [rows, length, past, total] =
+        ["batch", "sequence", "past", "past_and_sequence"].map(|name| b.open_extent(name));
+    let form = Form { capacity: config.context, cache: F32 };
+    let mut decoder = Fused::new(config, form, places, &mut b, rows, length);
+    decoder.held = [past, total];
+    decoder.names = |layer| {
+        let name = |side: &str, what: &str| format!("{side}.{layer}.{what}");
+        ["key", "value"].map(|what| (name("past_key_values", what), name("present", what)))
+    };
+    let tokens = b.input("input_ids", I64, &[rows, length]);
+    let mask = b.input("attention_mask", I64, &[rows, total]);
+    let learned = config.positions == Positions::Learned;
+    let positions = learned.then(|| b.input("position_ids", I64, &[rows, length]));
+    let seen = b.reduce_sum(mask, &[1], false);
+    let one = b.constant_i64(&[1], &[]);
+    let last = b.sub(seen, one);
+    decoder.last = b.cast(last, I32);
+    let shape = b.node(("", "Shape"), &[mask], &[(I64, vec![2])], vec![])[0];
+    let total = b.gather(shape, one, 0);
+    decoder.total = b.cast(total, I32);
+    let normed = decoder.layers(&mut b, tokens, positions)?;
+    let logits = decoder.places.product(&mut b, normed, &[config.output_table()])?;
+    b.output_directly("logits", logits);
+    Ok(b.finish())
 }
 
 impl<'a, 'p> Fused<'a, 'p> {
@@ -111,7 +131,29 @@ impl<'a, 'p> Fused<'a, 'p> {
                 _ => (cosines, sines),
             }
         });
-        Self { config, form, places, rows, length, last: Value::NONE, total: Value::NONE, rotation }
+        let (last, total) = (Value::NONE, Value::NONE);
+        Self { config, form, places, rows, length, last, total, rotation, held: [0; 2], names: cache_names }
+    }
+
+    /// From tokens to the normed states of the last layer: [rows, length, width].
+    fn layers(&mut self, b: &mut Builder, tokens: Value, positions: Option<Value>) -> Result<Value, Error> {
+        let table = self.places.table(b, "model.embed_tokens.weight")?;
+        let mut x = b.gather(table, tokens, 0);
+        if let Some(positions) = positions {
+            let table = self.places.table(b, "model.embed_positions.weight")?;
+            let learned = b.gather(table, positions, 0);
+            x = b.add(x, learned);
+        }
+        let mut addend = None;
+        for layer in 0..self.config.layers {
+            let (normed, stream) = self.norm(b, x, addend, &format!("model.layers.{layer}.input_layernorm"))?;
+            let attended = self.attention(b, layer, normed)?;
+            let norm = format!("model.layers.{layer}.post_attention_layernorm");
+            let (normed, stream) = self.norm(b, stream, Some(attended), &norm)?;
+            addend = Some(self.feed_forward(b, layer, normed)?);
+            x = stream;
+        }
+        Ok(self.norm(b, x, addend, "model.norm")?.0)
     }
 
     /// The norm of `x + addend`, and that sum: the residual stream as it goes on.
@@ -187,9 +229,9 @@ impl<'a, 'p> Fused<'a, 'p> {
                 }
             }
         }
-        let cache_shape = [self.rows, kv_heads, self.form.capacity, filled];
-        let names = cache_names(layer);
-        let [past_keys, past_values] = names.each_ref().map(|(past, _)| b.input(past, self.form.cache, &cache_shape));
+        let [past, present] = self.held.map(|positions| vec![self.rows, kv_heads, positions, filled]);
+        let names = (self.names)(layer);
+        let [past_keys, past_values] = names.each_ref().map(|(name, _)| b.input(name, self.form.cache, &past));
         let mut inputs = vec![queries, keys, values, past_keys, past_values, self.last, self.total];
         let mut attributes = vec![
             ("num_heads", Attribute::Int(heads as i64)),
@@ -204,7 +246,7 @@ impl<'a, 'p> Fused<'a, 'p> {
             attributes.push(("local_window_size", Attribute::Int(window as i64)));
         }
         let mixed = (self.form.cache, vec![self.rows, self.length, heads * filled]);
-        let cache = (self.form.cache, cache_shape.to_vec());
+        let cache = (self.form.cache, present);
         let outputs = [mixed, cache.clone(), cache];
         let outputs = b.node((MICROSOFT, "GroupQueryAttention"), &inputs, &outputs, attributes);
         names.iter().zip(&outputs[1..]).for_each(|((_, present), &value)| b.output_directly(present, value));

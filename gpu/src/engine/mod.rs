@@ -19,6 +19,7 @@ mod worker;
 
 pub use embed::{EncoderEngine, EncoderOptions};
 pub use engine::Engine;
+pub(crate) use fused::exported;
 pub use options::{DecoderParts, EngineOptions, Load, Plan, Quantisation};
 pub(crate) use place::{INLINE_BYTES_MAX, Places, WeightSource};
 pub use request::{Answer, Canceller, Chunk, Handle, Output, Request, TokenLogprob, Usage};

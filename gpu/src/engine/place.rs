@@ -89,6 +89,15 @@ impl<'a> Places<'a> {
         Ok(Self { source, quantise, store, bytes: 0 })
     }
 
+    /// All matrices in one new file that stays: `path`, which the graph names without its folder.
+    pub(crate) fn exported(
+        source: &'a dyn WeightSource,
+        path: &Path,
+        quantise: Option<Quantisation>,
+    ) -> Result<Self, Error> {
+        Ok(Self { source, quantise, store: Store::Passing(Passing::at(path.to_owned(), true)?), bytes: 0 })
+    }
+
     /// Whether products by the same input are computed as one: only where their weights can be put side by side.
     pub(crate) fn joins(&self) -> bool {
         !matches!(self.store, Store::Own { .. })
@@ -220,10 +229,11 @@ fn common_folder(source: &dyn WeightSource, names: &[String]) -> Option<PathBuf>
     found
 }
 
-/// A file in the system's temporary folder that is gone when its session has been made.
+/// A file that is gone when its session has been made, unless it is kept.
 struct Passing {
     path: PathBuf,
     name: String,
+    kept: bool,
     writer: BufWriter<File>,
     length: u64,
 }
@@ -234,9 +244,13 @@ impl Passing {
         let name = format!("cairn-weights-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir();
         let folder = folder.canonicalize().map_err(|error| unreadable(&folder, &error))?;
-        let path = folder.join(&name);
+        Self::at(folder.join(name), false)
+    }
+
+    fn at(path: PathBuf, kept: bool) -> Result<Self, Error> {
         let file = File::create_new(&path).map_err(|error| unreadable(&path, &error))?;
-        Ok(Self { path, name, writer: BufWriter::with_capacity(1 << 20, file), length: 0 })
+        let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        Ok(Self { path, name, kept, writer: BufWriter::with_capacity(1 << 20, file), length: 0 })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<u64, Error> {
@@ -256,8 +270,10 @@ impl Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        // Nothing to do about a file that is gone already.
-        let _ = std::fs::remove_file(&self.path);
+        if !self.kept {
+            // Nothing to do about a file that is gone already.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! One graph serves every shape. No operator in it is told an extent, so nothing is padded to fit.
 
 use super::encoder::{self, EncoderOutput};
-use super::{Activation, EncoderConfig, decoder};
+use super::{Activation, EncoderConfig, Head, Pooling, decoder};
 use crate::Error;
 use crate::engine::Places;
 use crate::graph::{Attribute, Builder, ElementType, Graph, MICROSOFT, Value};
@@ -18,21 +18,50 @@ pub(crate) fn graph(config: &EncoderConfig, output: EncoderOutput, places: &mut 
     let lengths = b.input("lengths", I32, &[rows]);
     let positions = b.input("positions", I64, &[length]);
     let mut fused = Fused { config, places, lengths };
-    let mut x = fused.embed(&mut b, (tokens, types, positions))?;
-    for layer in 0..config.layers {
-        x = fused.layer(&mut b, layer, x)?;
-    }
+    let x = fused.states(&mut b, (tokens, types, positions))?;
     let out = match output {
         EncoderOutput::States => x,
         EncoderOutput::Embedding(pooling) => encoder::pool(&mut b, pooling, x, mask),
-        EncoderOutput::Scores => {
-            let first = encoder::first(&mut b, x);
-            let inner = fused.linear(&mut b, "pooler.dense", first)?;
-            let inner = b.tanh(inner);
-            fused.linear(&mut b, "classifier", inner)?
-        }
+        EncoderOutput::Scores => fused.scores(&mut b, x)?,
     };
     b.output("output", out);
+    Ok(b.finish())
+}
+
+/// The same with the names that `transformers` and the tools around it use: `input_ids`, `attention_mask` and
+/// `token_type_ids` i64 [batch, sequence] to `last_hidden_state` and, where there is a pooling, `sentence_embedding`
+/// [batch, width], or to `logits` [batch, labels].
+pub(crate) fn exported(
+    config: &EncoderConfig,
+    pooling: Option<Pooling>,
+    places: &mut Places<'_>,
+) -> Result<Graph, Error> {
+    let mut b = Builder::new("encoder");
+    let [rows, length] = ["batch", "sequence"].map(|name| b.open_extent(name));
+    let [tokens, mask, types] =
+        ["input_ids", "attention_mask", "token_type_ids"].map(|name| b.input(name, I64, &[rows, length]));
+    let lengths = b.reduce_sum(mask, &[1], false);
+    let lengths = b.cast(lengths, I32);
+    let [first, one] = [config.position_offset as i64, 1].map(|number| b.constant_i64(&[number], &[]));
+    let shape = b.node(("", "Shape"), &[tokens], &[(I64, vec![2])], vec![])[0];
+    let count = b.gather(shape, one, 0);
+    let end = b.add(first, count);
+    let positions = b.node(("", "Range"), &[first, end, one], &[(I64, vec![length])], vec![])[0];
+    let mut fused = Fused { config, places, lengths };
+    let x = fused.states(&mut b, (tokens, types, positions))?;
+    match config.head {
+        Head::Classification { .. } => {
+            let scores = fused.scores(&mut b, x)?;
+            b.output("logits", scores);
+        }
+        Head::None => {
+            b.output("last_hidden_state", x);
+            if let Some(pooling) = pooling {
+                let pooled = encoder::pool(&mut b, pooling, x, mask);
+                b.output("sentence_embedding", pooled);
+            }
+        }
+    }
     Ok(b.finish())
 }
 
@@ -43,6 +72,23 @@ struct Fused<'a, 'p> {
 }
 
 impl Fused<'_, '_> {
+    /// The last layer's states, [rows, length, width].
+    fn states(&mut self, b: &mut Builder, inputs: (Value, Value, Value)) -> Result<Value, Error> {
+        let mut x = self.embed(b, inputs)?;
+        for layer in 0..self.config.layers {
+            x = self.layer(b, layer, x)?;
+        }
+        Ok(x)
+    }
+
+    /// A tanh layer over the first token and one projection: [rows, labels].
+    fn scores(&mut self, b: &mut Builder, states: Value) -> Result<Value, Error> {
+        let first = encoder::first(b, states);
+        let inner = self.linear(b, "pooler.dense", first)?;
+        let inner = b.tanh(inner);
+        self.linear(b, "classifier", inner)
+    }
+
     fn embed(&mut self, b: &mut Builder, (tokens, types, positions): (Value, Value, Value)) -> Result<Value, Error> {
         let mut rows = |b: &mut Builder, table: &str, ids| {
             let table = self.places.table(b, &format!("embeddings.{table}_embeddings.weight"))?;

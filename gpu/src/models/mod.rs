@@ -6,6 +6,7 @@ pub(crate) mod encoder;
 mod encoder_config;
 mod encoder_fused;
 mod encoder_session;
+mod export;
 mod folder;
 pub(crate) mod forward;
 mod hugging_face;

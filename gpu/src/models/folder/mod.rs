@@ -79,6 +79,11 @@ impl ModelFolder {
         self.shards.size()
     }
 
+    /// The files that hold weights, in the order of their names.
+    pub fn weight_files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.paths()
+    }
+
     /// The types of numbers on disk, most frequent first, such as `["BF16", "F32"]`.
     pub fn types(&self) -> Vec<String> {
         let mut types: Vec<(Dtype, u64)> = self.shards.types().into_iter().collect();

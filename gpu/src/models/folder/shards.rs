@@ -158,6 +158,10 @@ impl Shards {
         (self.files[located.shard].0.clone(), located.offset)
     }
 
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(path, _)| path.as_path())
+    }
+
     /// Files and their bytes in all.
     pub(super) fn size(&self) -> (usize, u64) {
         (self.files.len(), self.tensors.values().map(|located| located.length).sum())

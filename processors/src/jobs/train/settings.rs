@@ -127,7 +127,7 @@ impl Settings {
                 inputs.push(model.reference);
                 inputs.push(model.weights);
             }
-            Base::Folder(dir) => folder = Some(folder_digest(&dir)?),
+            Base::Folder(dir) => folder = Some(model_folder::digest(&dir)?),
         }
         inputs.dedup();
         Ok(Resolved {
@@ -346,13 +346,4 @@ fn made_tokenizer(job: &JobContext<'_>, scratch: &str, rows: &[Row]) -> Result<R
 fn texts_of(row: &Row) -> Vec<String> {
     let exchange = row.exchange().map(|(prompt, answer)| vec![prompt, answer.to_owned()]).unwrap_or_default();
     row.document().map(str::to_owned).into_iter().chain(exchange).collect()
-}
-
-fn folder_digest(dir: &Path) -> Result<Blake3, Error> {
-    let mut hasher = blake3::Hasher::new();
-    for name in [model_folder::WEIGHTS_FILE, model_folder::CONFIG_FILE, model_folder::TOKENIZER_FILE] {
-        let path = dir.join(name);
-        hasher.update(blake3::hash(&std::fs::read(&path).map_err(Error::io("read", &path))?).as_bytes());
-    }
-    Ok(Blake3::from_bytes(*hasher.finalize().as_bytes()))
 }
