@@ -5,7 +5,9 @@ mod folders;
 
 use std::collections::BTreeMap;
 
-use cairn_gpu::{DecoderConfig, FolderParts, Forward, ModelConfig, ModelFolder, Weights};
+use cairn_gpu::{
+    Batch, DecoderConfig, FolderParts, Forward, IGNORE, ModelConfig, ModelFolder, TrainOptions, Trainer, Weights,
+};
 use folders::{Golden, runtime};
 
 const FAMILIES: [&str; 9] =
@@ -48,6 +50,36 @@ fn logits_are_those_of_transformers() {
         }
         println!("{family}: furthest {worst:.1e} of the largest logit");
         assert!(worst < TOLERANCE, "{family}: {worst}");
+    }
+}
+
+/// The primitive form is what is trained: loss and gradient of every family, tied tables and biases included.
+#[test]
+fn losses_and_gradients_are_those_of_pytorch() {
+    let runtime = runtime();
+    for family in FAMILIES {
+        let golden = Golden::read(family);
+        let (config, weights) = model(&golden);
+        let (rows, length) = (golden.tokens.len(), golden.tokens[0].len());
+        let flat = |of: &dyn Fn(&[u32], usize) -> i64| -> Vec<i64> {
+            golden.tokens.iter().flat_map(|row| (0..length).map(|at| of(row, at))).collect()
+        };
+        let batch = Batch {
+            rows,
+            length,
+            tokens: flat(&|row, at| row[at].into()),
+            targets: flat(&|row, at| row.get(at + 1).map_or(IGNORE, |&token| token.into())),
+            positions: flat(&|_, at| at as i64),
+            segments: flat(&|_, _| 1),
+            supervised_tokens: (rows * (length - 1)) as u64,
+        };
+        let options =
+            TrainOptions { rows_per_micro_batch: rows, sequence_length: length, ..TrainOptions::default() };
+        let report = Trainer::new(&runtime, &config, weights, &options).unwrap().step(&[batch], 1e-3).unwrap();
+        let [loss, norm]: [f32; 2] = golden.get("loss_and_gradient_norm");
+        println!("{family}: loss {} ({loss}), gradient {} ({norm})", report.loss, report.grad_norm);
+        assert!((report.loss - loss).abs() < 1e-4 * loss, "{family}: loss {}, expected {loss}", report.loss);
+        assert!((report.grad_norm - norm).abs() < 1e-4 * norm, "{family}: {}, expected {norm}", report.grad_norm);
     }
 }
 

@@ -9,42 +9,42 @@ use serde::Deserialize;
 
 /// What `make_models.py` wrote of any family.
 #[derive(Deserialize)]
-pub struct Golden {
-    pub config: serde_json::Value,
-    pub tensors: BTreeMap<String, Vec<usize>>,
-    pub tokens: Vec<Vec<u32>>,
+pub(crate) struct Golden {
+    pub(crate) config: serde_json::Value,
+    pub(crate) tensors: BTreeMap<String, Vec<usize>>,
+    pub(crate) tokens: Vec<Vec<u32>>,
     #[serde(flatten)]
-    pub rest: serde_json::Map<String, serde_json::Value>,
+    pub(crate) rest: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Golden {
-    pub fn read(name: &str) -> Self {
+    pub(crate) fn read(name: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/models/{name}.json"));
         serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap()
     }
 
-    pub fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> T {
+    pub(crate) fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> T {
         serde_json::from_value(self.rest[key].clone()).unwrap()
     }
 
     /// Every tensor of the file with its numbers, in order of name.
-    pub fn values(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    pub(crate) fn values(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let tensors = self.tensors.iter().enumerate();
         tensors.map(|(stream, (name, shape))| (name.clone(), shape.clone(), values(stream, name, shape))).collect()
     }
 
     /// Writes `config.json` and one safetensors file.
-    pub fn write(&self, dir: &Path) {
+    pub(crate) fn write(&self, dir: &Path) {
         self.write_as(dir, Dtype::F32);
     }
 
-    pub fn write_as(&self, dir: &Path, dtype: Dtype) {
+    pub(crate) fn write_as(&self, dir: &Path, dtype: Dtype) {
         std::fs::write(dir.join("config.json"), self.config.to_string()).unwrap();
         write_tensors(&dir.join("model.safetensors"), &self.values(), dtype);
     }
 }
 
-pub fn write_tensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)], dtype: Dtype) {
+pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)], dtype: Dtype) {
     let encode = |numbers: &[f32]| -> Vec<u8> {
         match dtype {
             Dtype::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -59,7 +59,7 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)], dt
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-pub fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Runtime::load(&RuntimeOptions::default()).unwrap()
 }
 

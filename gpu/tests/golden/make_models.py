@@ -87,12 +87,16 @@ def decoder(config):
         kind = t.GPT2LMHeadModel if isinstance(config, t.GPT2Config) else t.AutoModelForCausalLM._model_mapping[type(config)]
         model, shapes, keys = saved(kind(config), folder)
     tokens = [[int(x) for x in mix(1000 + row, LENGTH) % np.uint64(VOCABULARY)] for row in range(2)]
-    with torch.no_grad():
-        logits = model(torch.tensor(tokens)).logits.numpy()
+    ids = torch.tensor(tokens)
+    logits = model(ids).logits
+    loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    loss.backward()
+    norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
+    logits = logits.detach().numpy()
     columns = [int(x) for x in mix(2000, 3) % np.uint64(VOCABULARY)]
     return dict(config=keys, tensors=shapes, tokens=tokens, columns=columns,
                 at_columns=[[numbers(position[columns]) for position in row] for row in logits],
-                last=[numbers(row[-1]) for row in logits])
+                last=[numbers(row[-1]) for row in logits], loss_and_gradient_norm=numbers([loss.item(), norm.item()]))
 
 
 def encoder(kind, config):
