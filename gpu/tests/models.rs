@@ -73,8 +73,7 @@ fn losses_and_gradients_are_those_of_pytorch() {
             segments: flat(&|_, _| 1),
             supervised_tokens: (rows * (length - 1)) as u64,
         };
-        let options =
-            TrainOptions { rows_per_micro_batch: rows, sequence_length: length, ..TrainOptions::default() };
+        let options = TrainOptions { rows_per_micro_batch: rows, sequence_length: length, ..TrainOptions::default() };
         let report = Trainer::new(&runtime, &config, weights, &options).unwrap().step(&[batch], 1e-3).unwrap();
         let [loss, norm]: [f32; 2] = golden.get("loss_and_gradient_norm");
         println!("{family}: loss {} ({loss}), gradient {} ({norm})", report.loss, report.grad_norm);

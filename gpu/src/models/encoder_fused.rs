@@ -133,10 +133,11 @@ impl Fused<'_, '_> {
     fn add_and_norm(&mut self, b: &mut Builder, x: Value, stream: Value, name: &str) -> Result<Value, Error> {
         let [scale, shift] = self.norm_parameters(b, &format!("{name}.LayerNorm"))?;
         let bias = self.places.vector(b, &[&format!("{name}.dense.bias")])?;
-        let attributes = vec![("epsilon", Attribute::Float(self.config.norm_eps as f32))];
+        let biased = b.add(x, bias);
         let shape = b.shape(x).to_vec();
-        let inputs = [x, stream, scale, shift, bias];
-        Ok(b.node((MICROSOFT, "SkipLayerNormalization"), &inputs, &[(F32, shape)], attributes)[0])
+        // The runtime makes one operator of `Add` and a norm, whose kernel is scalar: ten times slower than these two.
+        let sum = b.node(("", "Sum"), &[biased, stream], &[(F32, shape)], vec![])[0];
+        Ok(b.layer_norm(sum, scale, shift, self.config.norm_eps).0)
     }
 
     fn activate(&self, b: &mut Builder, x: Value, bias: Value) -> Value {
