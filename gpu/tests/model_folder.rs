@@ -6,7 +6,7 @@ mod folders;
 use std::path::Path;
 
 use cairn_gpu::{Error, ModelConfig, ModelFolder, Pooling, PoolingKind, ScoreActivation, Weights};
-use folders::{Golden, write_tensors};
+use folders::{Golden, Named, write_tensors};
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -170,7 +170,7 @@ fn tensors_that_contradict_the_configuration_are_named() {
     let (golden, dir) = folder("llama2");
     let file = dir.path().join("model.safetensors");
     let name = "model.layers.1.mlp.up_proj.weight";
-    let changed = |change: &dyn Fn(&mut Vec<(String, Vec<usize>, Vec<f32>)>)| {
+    let changed = |change: &dyn Fn(&mut Vec<Named>)| {
         let mut tensors = golden.values();
         change(&mut tensors);
         write_tensors(&file, &tensors, Dtype::F32);

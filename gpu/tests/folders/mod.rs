@@ -7,6 +7,9 @@ use cairn_gpu::{Runtime, RuntimeOptions};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 
+/// A tensor of a file: name, shape and numbers.
+pub(crate) type Named = (String, Vec<usize>, Vec<f32>);
+
 /// What `make_models.py` wrote of any family.
 #[derive(Deserialize)]
 pub(crate) struct Golden {
@@ -28,7 +31,7 @@ impl Golden {
     }
 
     /// Every tensor of the file with its numbers, in order of name.
-    pub(crate) fn values(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    pub(crate) fn values(&self) -> Vec<Named> {
         let tensors = self.tensors.iter().enumerate();
         tensors.map(|(stream, (name, shape))| (name.clone(), shape.clone(), values(stream, name, shape))).collect()
     }
@@ -44,7 +47,7 @@ impl Golden {
     }
 }
 
-pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)], dtype: Dtype) {
+pub(crate) fn write_tensors(path: &Path, tensors: &[Named], dtype: Dtype) {
     let encode = |numbers: &[f32]| -> Vec<u8> {
         match dtype {
             Dtype::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),

@@ -10,7 +10,7 @@ use crate::{Error, model_folder, training_config};
 use cairn_gpu::{Decay, DecoderConfig, Device, Loader, Schedule, Tokenizer, TrainOptions};
 use cairn_schemas::{Blake3, Ref};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Tokens of a row where neither the job nor the model says.
 pub(crate) const SEQUENCE_LENGTH_DEFAULT: usize = 256;
