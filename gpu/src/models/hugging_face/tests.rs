@@ -142,3 +142,57 @@ fn refusals_name_what_was_found_and_what_would_do() {
     assert!(message.unwrap_err().to_string().contains("relative_key"));
     assert!(ModelConfig::from_hugging_face(&json!([])).is_err());
 }
+
+/// What matters of published configurations, and how many parameters those models are published with.
+#[test]
+fn published_models_are_read_and_have_their_size() {
+    let llama = json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "head_dim": 64, "hidden_size": 2048,
+        "intermediate_size": 8192, "max_position_embeddings": 131_072, "num_attention_heads": 32,
+        "num_hidden_layers": 16, "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-5,
+        "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+        "rope_theta": 500_000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16", "vocab_size": 128_256});
+    let smol = json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 576,
+        "intermediate_size": 1536, "is_llama_config": true, "max_position_embeddings": 8192, "num_attention_heads": 9,
+        "num_hidden_layers": 30, "num_key_value_heads": 3, "rms_norm_eps": 1e-5, "rope_interleaved": false,
+        "rope_scaling": null, "rope_theta": 100_000, "tie_word_embeddings": true, "vocab_size": 49_152});
+    let mistral = json!({"architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 4096,
+        "intermediate_size": 14_336, "max_position_embeddings": 32_768, "num_attention_heads": 32,
+        "num_hidden_layers": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0,
+        "sliding_window": 4096, "tie_word_embeddings": false, "vocab_size": 32_000});
+    let qwen2 = json!({"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 896,
+        "intermediate_size": 4864, "max_position_embeddings": 32_768, "max_window_layers": 21,
+        "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2, "rms_norm_eps": 1e-6,
+        "rope_theta": 1_000_000.0, "sliding_window": 32_768, "tie_word_embeddings": true, "use_mrope": false,
+        "use_sliding_window": false, "vocab_size": 151_936});
+    let qwen3 = json!({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "attention_bias": false,
+        "head_dim": 128, "hidden_size": 1024, "intermediate_size": 3072, "max_position_embeddings": 40_960,
+        "max_window_layers": 28, "num_attention_heads": 16, "num_hidden_layers": 28, "num_key_value_heads": 8,
+        "rms_norm_eps": 1e-6, "rope_scaling": null, "rope_theta": 1_000_000, "sliding_window": null,
+        "tie_word_embeddings": true, "use_sliding_window": false, "vocab_size": 151_936});
+    let gpt2 = json!({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-5, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024,
+        "summary_type": "cls_index", "vocab_size": 50_257});
+    let minilm = json!({"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu", "hidden_size": 384,
+        "intermediate_size": 1536, "layer_norm_eps": 1e-12, "max_position_embeddings": 512, "num_attention_heads": 12,
+        "num_hidden_layers": 6, "position_embedding_type": "absolute", "type_vocab_size": 2, "vocab_size": 30_522});
+    let reranker = with(
+        minilm.clone(),
+        json!({"architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "LABEL_0"}, "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}),
+    );
+    let pooler = 384 * 384 + 384;
+    for (name, config, parameters) in [
+        ("Llama-3.2-1B", llama, 1_235_814_400),
+        ("SmolLM2-135M", smol, 134_515_008),
+        ("Mistral-7B-v0.1", mistral, 7_241_732_096),
+        ("Qwen2.5-0.5B", qwen2, 494_032_768),
+        ("Qwen3-0.6B", qwen3, 596_049_920),
+        ("gpt2", gpt2, 124_439_808),
+        ("all-MiniLM-L6-v2, without its pooler", minilm, 22_713_216 - pooler),
+        ("ms-marco-MiniLM-L6-v2", reranker, 22_713_216 + 384 + 1),
+    ] {
+        let config = ModelConfig::from_hugging_face(&config).unwrap();
+        assert_eq!(config.parameters(), parameters, "{name}");
+    }
+}
