@@ -44,6 +44,12 @@ bench: setup ## figures, each beside the machine's own limit
 	@$(CARGO) bench --locked -p cairn-projections --bench follow --bench stores --bench curves --bench catalog --bench evals --bench lineage
 	@$(CARGO) bench --locked -p cairn-server --bench http
 	@$(CARGO) run --release --locked -p cairn-gpu --example train_speed
+	@$(CARGO) run --release --locked -p cairn-gpu --example quantise_loss
+	@$(CARGO) build --release --locked -p cairn-gpu --example inference_speed
+	@test -x .cache/bench-models/bin/pip || python3 -m venv .cache/bench-models
+	@.cache/bench-models/bin/pip install --quiet --require-hashes --requirement tests/bench/hf-requirements.txt
+	@.cache/bench-models/bin/python tests/bench/hf_peer.py \
+		--binary $(or $(CARGO_TARGET_DIR),target)/release/examples/inference_speed
 	@$(CARGO) build --release --locked -p cairn-cli
 	@test -x .cache/bench/bin/pip || python3 -m venv .cache/bench
 	@.cache/bench/bin/pip install --quiet --require-hashes --requirement tests/bench/requirements.txt

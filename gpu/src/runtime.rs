@@ -169,18 +169,19 @@ impl Runtime {
     /// A bare session for `graph`, whose extents may be open and whose constants may lie in files of `folder`.
     pub(crate) fn bare_session(&self, graph: &Graph, folder: Option<&Path>) -> Result<OrtSession, Error> {
         let refused = |source: ort::Error| Error::Session { graph: graph.name().to_owned(), source: source.into() };
-        let configured = |builder: SessionBuilder| {
-            // Between two operators of a token's step threads would fall asleep and be woken hundreds of times: a quarter
-            // of the step. So short a wait costs a busy machine nothing.
-            let builder = builder.with_intra_op_spinning(true)?.with_config_entry(SPIN_DURATION, SPIN_DURATION_US)?;
-            match folder {
-                Some(folder) => builder.with_config_entry(EXTERNAL_FOLDER, folder.to_string_lossy()),
-                None => Ok(builder),
-            }
-        };
-        let builder = self.session_builder().map_err(refused)?;
-        let mut builder = configured(builder).map_err(|error| refused(error.into()))?;
+        let mut builder = self.inference_builder(folder).map_err(refused)?;
         builder.commit_from_memory(graph.bytes()).map_err(refused)
+    }
+
+    fn inference_builder(&self, folder: Option<&Path>) -> Result<SessionBuilder, ort::Error> {
+        // Between two operators of a token's step threads would fall asleep and be woken hundreds of times: a quarter of
+        // the step. So short a wait costs a busy machine nothing.
+        let builder = self.session_builder()?.with_intra_op_spinning(true)?;
+        let builder = builder.with_config_entry(SPIN_DURATION, SPIN_DURATION_US)?;
+        Ok(match folder {
+            Some(folder) => builder.with_config_entry(EXTERNAL_FOLDER, folder.to_string_lossy())?,
+            None => builder,
+        })
     }
 
     fn session_builder(&self) -> Result<SessionBuilder, ort::Error> {
