@@ -305,7 +305,8 @@ def embedding(binary, folder, work, rows):
         return measure
 
     each = {
-        "cairn": timed(lambda texts: ours.ask(texts=texts)),
+        # Taken in our process, around tokenising and embedding: the line between the two is of the bench.
+        "cairn": lambda texts: ours.ask(texts=texts)["seconds"],
         "sentence-transformers": timed(sentence.embed),
         "onnxruntime": timed(runtime.embed),
     }

@@ -8,6 +8,29 @@ use crate::{Device, Error};
 
 const CHUNK_MIN: usize = 16;
 
+/// Of what the system could still give out, the part that is kept for others.
+const KEPT_FREE_SHARE: u64 = 10;
+
+/// The options with no more memory than the system has to give: planning with more would end in the process being
+/// killed. Where the system does not say, they stay as they are.
+pub(super) fn within_system(options: &EngineOptions) -> EngineOptions {
+    let given = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    // What files are cached in is given back when it is needed.
+    let used = std::fs::read_to_string("/sys/fs/cgroup/memory.stat").ok().and_then(|text| {
+        text.lines().find_map(|line| line.strip_prefix("anon ")).and_then(|bytes| bytes.trim().parse().ok())
+    });
+    let left = limit.map(|limit: u64| limit.saturating_sub(used.unwrap_or(0)));
+    let most = given.into_iter().chain(left).min().map_or(u64::MAX, |bytes| bytes - bytes / KEPT_FREE_SHARE);
+    EngineOptions { memory_bytes_max: options.memory_bytes_max.min(most), ..options.clone() }
+}
+
+/// `MemAvailable` of the kernel's account, in bytes.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
 /// Divides the memory. The chunk in which prompts are read shrinks where a long context would make it too dear.
 pub(super) fn plan(config: &DecoderConfig, device: Device, options: &EngineOptions) -> Result<(Plan, usize), Error> {
     let context = options.context_max.map_or(config.context, |most| most.min(config.context));
@@ -103,6 +126,16 @@ mod tests {
         }
         let few = EngineOptions { quantise: Some(super::super::Quantisation::Bits4), ..small(500 << 20) };
         assert!(planned(&few).is_ok(), "in fewer bits it fits");
+    }
+
+    #[test]
+    fn no_more_is_planned_with_than_there_is() {
+        assert_eq!(available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"), Some(2 << 20));
+        assert_eq!(available("nothing"), None);
+        let all = EngineOptions { memory_bytes_max: u64::MAX, ..EngineOptions::default() };
+        assert!(within_system(&all).memory_bytes_max < 1 << 50);
+        let little = EngineOptions { memory_bytes_max: 1, ..EngineOptions::default() };
+        assert_eq!(within_system(&little), little);
     }
 
     #[test]

@@ -95,11 +95,15 @@ impl Batch {
         self.waiting.extend((0..asked.request.n).map(|choice| Waiting { asked: asked.clone(), choice }));
     }
 
-    /// Reads some of what waits and advances what runs by a token.
-    pub(super) fn step(&mut self) -> Result<(), Error> {
+    /// Reads some of what waits and advances what runs by a token. Without `begins`, no prompt is begun, so that a slot
+    /// becomes free for something else.
+    pub(super) fn step(&mut self, begins: bool) -> Result<(), Error> {
         self.drop_cancelled();
         let mut chunks = 0;
-        while (chunks < CHUNKS_BETWEEN_STEPS || self.running.is_empty()) && self.read_chunk()? {
+        while (begins || self.reading.is_some())
+            && (chunks < CHUNKS_BETWEEN_STEPS || self.running.is_empty())
+            && self.read_chunk()?
+        {
             chunks += 1;
         }
         self.advance()?;

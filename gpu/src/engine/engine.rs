@@ -11,7 +11,7 @@ use super::session::DecoderSession;
 use super::worker::{Command, Counters, work};
 use super::{DecoderParts, EngineOptions, Handle, Load, Plan, Request, admission};
 use crate::models::{DecoderConfig, ModelConfig};
-use crate::{Detokenizer, Error, ModelFolder, Runtime};
+use crate::{Detokenizer, Device, Error, ModelFolder, Runtime};
 
 /// Generates for many at once. Cheap to share behind an `Arc`; dropping it ends what is under way.
 pub struct Engine {
@@ -55,6 +55,10 @@ impl Engine {
     ) -> Result<Self, Error> {
         config.validate()?;
         options.validate()?;
+        let options = match runtime.device() {
+            Device::Cpu => &admission::within_system(options),
+            Device::Cuda { .. } => options,
+        };
         let (mut plan, chunk) = admission::plan(config, runtime.device(), options)?;
         let session = DecoderSession::open(runtime, config, source, options.quantise, (plan.slots, plan.context))?;
         plan.weight_bytes = session.weight_bytes();

@@ -13,7 +13,8 @@ const CHUNK_MAX: usize = 4_096;
 pub struct EngineOptions {
     /// Answers that advance together.
     pub slots: usize,
-    /// Bytes for weights, keys and values, and working memory together.
+    /// Bytes for weights, keys and values, and working memory together; on the CPU no more than nine tenths of what the
+    /// system has to give when the engine is opened.
     pub memory_bytes_max: u64,
     /// Requests that may wait for a place.
     pub queue_max: usize,

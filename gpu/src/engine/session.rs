@@ -1,7 +1,7 @@
 //! A decoder's session with its caches: rows of tokens in, logits out, keys and values appended in place.
 //! The caches are one buffer a layer, [slots, kv heads, capacity, cache width]; a run sees consecutive slots of it.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -290,7 +290,10 @@ impl Region {
             // The layout is not empty. Zeroed memory of this size is not touched, and so not resident, before its use.
             #[allow(unsafe_code)]
             let data = unsafe { alloc_zeroed(layout) };
-            let data = NonNull::new(data).unwrap_or_else(|| handle_alloc_error(layout));
+            let Some(data) = NonNull::new(data) else {
+                let wanted = format!("the system does not give {bytes} bytes for keys and values of a layer");
+                return Err(Error::Failed { reason: format!("{wanted}; use fewer slots or a shorter context") });
+            };
             return Ok(Self { element, bytes, data, host: Some(layout), _device: None });
         }
         let allocator = Allocator::new(session, memory.clone()).map_err(failed)?;

@@ -120,7 +120,7 @@ pub(super) fn work(mut batch: Batch, commands: &Receiver<Command>, counters: &Co
             // Nobody may be listening any more.
             let _ = answer.send(logits);
         }
-        if let Err(error) = batch.step() {
+        if let Err(error) = batch.step(scoring.is_empty()) {
             tracing::error!(%error, "a step failed");
             batch.fail(&error);
         }
