@@ -161,11 +161,19 @@ fn of_processors(error: &cairn_processors::Error) -> Option<u8> {
         E::Config { .. }
         | E::Import { .. }
         | E::NotUtf8 { .. }
+        | E::PromptTooLong { .. }
         | E::Refused { .. }
         | E::Template { .. }
         | E::VersionExists { .. } => Some(WRONG_INPUT),
         E::Leak { .. } | E::Schemas(_) | E::Read(_) => Some(WRONG_INPUT),
-        E::Gpu(cairn_gpu::Error::Invalid { .. }) => Some(WRONG_INPUT),
+        E::Gpu(
+            cairn_gpu::Error::Invalid { .. }
+            | cairn_gpu::Error::Architecture { .. }
+            | cairn_gpu::Error::File { .. }
+            | cairn_gpu::Error::Tensor { .. }
+            | cairn_gpu::Error::Format { .. }
+            | cairn_gpu::Error::DoesNotFit { .. },
+        ) => Some(WRONG_INPUT),
         E::Stored { .. } => Some(DIFFERS),
         E::Cancelled => Some(STOPPED),
         _ => None,

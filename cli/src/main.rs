@@ -72,6 +72,9 @@ enum Command {
     Best(commands::best::Args),
     /// Compare subjects on a task, sample by sample.
     Compare(commands::compare::Args),
+    /// Compute with a model's folder, without a ledger: logits, text, vectors, scores.
+    #[command(subcommand)]
+    Infer(commands::infer::Args),
     /// Ask a deployment.
     Ask(commands::ask::Args),
     /// Make a model what a deployment answers with.
@@ -130,6 +133,7 @@ fn main() -> ExitCode {
         Command::Curves(args) => commands::curves::run(&globals, &args),
         Command::Best(args) => commands::best::run(&globals, &args),
         Command::Compare(args) => commands::compare::run(&globals, &args),
+        Command::Infer(args) => commands::infer::run(&globals, &args),
         Command::Ask(args) => commands::ask::run(&globals, &args),
         Command::Promote(args) => commands::deployment::promote(&globals, &args),
         Command::RollBack(args) => commands::deployment::roll_back(&globals, &args),

@@ -20,6 +20,10 @@ impl Message {
     pub fn user(content: impl Into<String>) -> Self {
         Self { role: "user".to_owned(), content: content.into() }
     }
+
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("two texts serialise")
+    }
 }
 
 /// The chat template: bos, then user and assistant turns, each answer ended by eos, then the mark after which the

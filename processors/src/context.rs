@@ -127,7 +127,7 @@ impl Context {
 }
 
 /// `CAIRN_DEVICE`: `cpu` (the default), `cuda:N`, or `auto` for a GPU where one really works.
-fn device() -> Result<Device, Error> {
+pub fn device() -> Result<Device, Error> {
     let given = std::env::var("CAIRN_DEVICE").unwrap_or_default();
     match given.as_str() {
         "" | "cpu" => Ok(Device::Cpu),

@@ -19,6 +19,9 @@ pub enum Error {
     /// A setting, argument or input that cannot be used.
     #[error("{what}: {why}")]
     Refused { what: String, why: String },
+    /// A prompt that leaves no room for an answer.
+    #[error("the prompt has {tokens} tokens; the model reads at most {most} with room for an answer: shorten it")]
+    PromptTooLong { tokens: usize, most: usize },
     /// Files to import that are not as they should be: nothing of them was recorded.
     #[error("nothing was imported: {}", listed(problems, *more))]
     Import { problems: Vec<crate::import::Problem>, more: u64 },

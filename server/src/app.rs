@@ -6,12 +6,13 @@ use crate::pipelines::Pipelines;
 use crate::problem::{Kind, Problem};
 use crate::state::{App, Shared};
 use crate::witnesses::{self, WitnessAddress};
-use crate::{bulk, events, guard, health, inference, log};
+use crate::{bulk, events, guard, health, inference, log, openai};
 use axum::extract::FromRef;
 use axum::http::{Method, Uri};
 use axum::response::Redirect;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use cairn_gpu::EngineOptions;
 use cairn_ledger::Ledger;
 use cairn_processors::Context;
 use cairn_schemas::{Position, TenantId};
@@ -38,6 +39,12 @@ pub struct ServerOptions {
     pub witnesses: Vec<WitnessAddress>,
     /// What relative paths of a pipeline sent to the server are relative to.
     pub pipeline_dir: PathBuf,
+    /// Folders of models to serve, each under a name.
+    pub models: Vec<(String, PathBuf)>,
+    /// Bounds of each model's engine.
+    pub engine: EngineOptions,
+    /// Prompts in flight; more are refused.
+    pub inferences_max: usize,
 }
 
 impl Default for ServerOptions {
@@ -46,13 +53,16 @@ impl Default for ServerOptions {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8470)),
             pipeline_dir: PathBuf::from("."),
             witnesses: Vec::new(),
+            models: Vec::new(),
+            engine: EngineOptions::default(),
+            inferences_max: 256,
         }
     }
 }
 
 /// What handlers are given.
 #[derive(Clone, FromRef)]
-struct Routes {
+pub(crate) struct Routes {
     app: App,
     schema: CairnSchema,
 }
@@ -74,6 +84,7 @@ fn router(app: App, schema: CairnSchema) -> Router {
         .route("/graphql/schema.graphql", get(graphql::http::schema_text))
         // deployments
         .route("/v1/inference/chat", post(inference::chat))
+        .merge(openai::routes())
         // operators
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -89,7 +100,8 @@ fn router(app: App, schema: CairnSchema) -> Router {
 async fn no_route(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(200).collect();
     Problem::not_found(format!(
-        "there is no route {path}; there are /v1/events, {}, /v1/inference/chat, /graphql, \
+        "there is no route {path}; there are /v1/events, {}, /v1/inference/chat, \
+         /v1/{{chat/completions,completions,embeddings,rerank,models}}, /graphql, \
          /log/<tenant>/{{checkpoint,tile,proof,consistency}}, /healthz, /readyz and /metrics",
         bulk::named()
     ))
@@ -128,6 +140,15 @@ pub async fn bind(ctx: Context, options: ServerOptions) -> Result<Server, Error>
     let follower = follow_head(ctx.ledger().clone(), ctx.tenant().clone(), head_out, stopping.clone())?;
     let pipelines = Pipelines::start(ctx.clone(), options.pipeline_dir.clone())?;
     let app: App = Arc::new(Shared::new(ctx, &options, pipelines, head, stopping));
+    let (serving, models) = (app.clone(), options.models.clone());
+    // Loading takes seconds of a processor; a folder that does not load keeps the server from beginning.
+    let loaded = tokio::task::spawn_blocking(move || {
+        models.iter().try_for_each(|(name, dir)| {
+            let told = |source| Error::Model { name: name.clone(), dir: dir.clone(), source };
+            serving.answerer.serve_folder(name, dir).map(drop).map_err(told)
+        })
+    });
+    loaded.await.map_err(|error| Error::Serve { source: std::io::Error::other(error) })??;
     let router = router(app.clone(), graphql::schema(app.clone()));
     let server = Server { listener, address, router, app, stop, follower, witnesses: options.witnesses };
     server.app.ctx.ledger().set_note(&server.url())?;

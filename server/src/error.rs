@@ -15,6 +15,8 @@ pub enum Error {
     Ledger(#[from] cairn_ledger::Error),
     #[error("traces cannot be sent as {variable} has it: {why}")]
     Traces { variable: String, why: String },
+    #[error("cannot serve the folder {} as `{name}`: {}", dir.display(), source.chain())]
+    Model { name: String, dir: std::path::PathBuf, source: cairn_processors::Error },
     #[error("the server ended: {source}")]
     Serve { source: io::Error },
 }

@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod inference;
 mod log;
+mod openai;
 mod pipelines;
 mod problem;
 mod state;

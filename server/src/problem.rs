@@ -88,6 +88,10 @@ impl Problem {
         self.retry_after_s = Some(seconds);
         self
     }
+    /// Seconds after which it may go better.
+    pub(crate) fn retry_after_s(&self) -> Option<u32> {
+        self.retry_after_s
+    }
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
@@ -229,7 +233,12 @@ impl From<ProcessorsError> for Problem {
             ProcessorsError::Refused { .. } | ProcessorsError::AlreadyRunning { .. } => {
                 Problem::new(Kind::Refused, detail)
             }
+            ProcessorsError::PromptTooLong { .. } => Problem::new(Kind::Refused, detail),
             ProcessorsError::Gpu(GpuError::Invalid { .. }) => Problem::malformed(detail),
+            ProcessorsError::Gpu(GpuError::Busy { .. }) => Problem::new(Kind::Busy, detail).retry_after(2),
+            ProcessorsError::Gpu(GpuError::Stopped | GpuError::Failed { .. } | GpuError::DoesNotFit { .. }) => {
+                Problem::new(Kind::Unavailable, detail).retry_after(30)
+            }
             ProcessorsError::Gpu(
                 GpuError::LibraryMissing { .. }
                 | GpuError::Library { .. }

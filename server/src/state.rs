@@ -27,8 +27,6 @@ const ROOM_UNIT_BYTES: usize = 4 << 10;
 const EVENTS_INLINE_MAX: usize = 32;
 /// Reads in flight; further ones wait their turn.
 const READS_MAX: usize = 32;
-/// Prompts in flight, one of which is computed at a time by each core.
-const INFERENCES_MAX: usize = 32;
 /// Events of one read of the log.
 pub(crate) const READ_EVENTS_MAX: usize = 1000;
 /// Longest wait for the projections to reach a position.
@@ -50,6 +48,7 @@ pub(crate) struct Shared {
     appends: Semaphore,
     reads: Semaphore,
     inferences: Arc<Semaphore>,
+    inferences_max: usize,
     bulk_reads: Arc<Semaphore>,
 }
 
@@ -64,14 +63,15 @@ impl Shared {
         Self {
             loopback: options.listen.ip().is_loopback(),
             telemetry: Telemetry::new(),
-            answerer: Arc::new(Answerer::new(ctx.clone())),
+            answerer: Arc::new(Answerer::with_options(ctx.clone(), options.engine.clone())),
             pipelines,
             head,
             stopping,
             ctx,
             appends: Semaphore::new(APPEND_ROOM),
             reads: Semaphore::new(READS_MAX),
-            inferences: Arc::new(Semaphore::new(INFERENCES_MAX)),
+            inferences: Arc::new(Semaphore::new(options.inferences_max)),
+            inferences_max: options.inferences_max,
             bulk_reads: Arc::new(Semaphore::new(bulk::READS_MAX)),
         }
     }
@@ -99,7 +99,7 @@ impl Shared {
     /// Room for one more prompt, held until its answer is whole.
     pub(crate) fn begin_inference(&self) -> Result<OwnedSemaphorePermit, Problem> {
         self.inferences.clone().try_acquire_owned().map_err(|_| {
-            let busy = format!("{INFERENCES_MAX} prompts are being answered; send this one again later");
+            let busy = format!("{} prompts are being answered; send this one again later", self.inferences_max);
             Problem::new(Kind::Busy, busy).retry_after(2)
         })
     }

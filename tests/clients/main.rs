@@ -37,7 +37,7 @@ fn module(python: &Path, arguments: &[&str]) -> Command {
 
 /// Runs the tests against a fresh server of their own and, where there is one, a server of what others published.
 fn pytest(python: &Path, published: Option<&Server>) {
-    let server = Server::start(&[]);
+    let server = Server::start(&[], &[]);
     let mut command = module(python, &["pytest", "-p", "no:cacheprovider", "-q"]);
     command.env("CAIRN_TEST_URL", &server.url);
     if let Some(published) = published {
@@ -56,7 +56,7 @@ fn the_python_client_gets_right_answers_from_the_real_server() {
     let import = |kind: &str, folder: &str| ["import", kind, &data(folder), "--project", kind].map(String::from);
     let published =
         [import("ladder", "olmo/ladder"), import("olmo", "olmo/official-1124"), import("datadecide", "datadecide")];
-    pytest(&python, Some(&Server::start(&published)));
+    pytest(&python, Some(&Server::start(&published, &[])));
 }
 
 #[test]

@@ -12,13 +12,14 @@ pub(crate) struct Server {
 
 impl Server {
     /// Runs these commands on a fresh data directory, then serves it.
-    pub(crate) fn start(commands: &[[String; 5]]) -> Self {
+    /// `more` are arguments of `cairn serve`.
+    pub(crate) fn start(commands: &[[String; 5]], more: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for arguments in commands {
             cairn_tests::outside::run(cairn(&folder).args(arguments)).unwrap_or_else(|e| panic!("{e}"));
         }
         let mut serve = cairn(&folder);
-        serve.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        serve.args(["serve", "--listen", "127.0.0.1:0"]).args(more).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = serve.spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
@@ -38,5 +39,6 @@ impl Drop for Server {
 fn cairn(folder: &tempfile::TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
     command.current_dir(folder.path()).arg("--data").arg(folder.path().join("data")).stdin(Stdio::null());
+    command.env("CAIRN_ORT_LIB", cairn_tests::root().join(".cache/onnxruntime/libonnxruntime.so"));
     command
 }

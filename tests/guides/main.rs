@@ -15,13 +15,13 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Runs a guide from its first step to its last, in one shell.
-fn run(name: &str) {
+/// Runs a guide from its first step to its last, in one shell; its Python has the libraries of `client`.
+fn run(name: &str, client: &str) {
     let path = repository().join("docs/guides").join(name);
     let mut guide = Guide::read(&path);
     let session = Session::new(&repository());
     let needs_python = guide.steps.iter().any(|step| step.language == Language::Python);
-    let python = if needs_python { session.python() } else { Ok(()) };
+    let python = if needs_python { session.python(client) } else { Ok(()) };
     if let Err(why) = &python {
         cairn_tests::outside::skipped(&format!("the Python of {name}"), why);
     }
@@ -70,15 +70,20 @@ fn shape(picture: &[u8]) -> String {
 
 #[test]
 fn comparing_runs() {
-    run("comparing-runs.md");
+    run("comparing-runs.md", "clients");
 }
 
 #[test]
 fn pretraining_and_post_training() {
-    run("pretraining-and-post-training.md");
+    run("pretraining-and-post-training.md", "clients");
 }
 
 #[test]
 fn audit_questions() {
-    run("audit-questions.md");
+    run("audit-questions.md", "clients");
+}
+
+#[test]
+fn serving_models() {
+    run("serving-models.md", "openai");
 }

@@ -37,14 +37,15 @@ impl Session {
         }
         link(Path::new(env!("CARGO_BIN_EXE_cairn")), "bin/cairn");
         link(&repository.join("tests"), "tests");
+        link(&repository.join(".cache/models"), "models");
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self { folder, repository: repository.to_owned(), address: free.to_string() }
     }
 
-    /// Puts a Python with the client's libraries on the path. `Err` says what this machine lacks.
-    pub(crate) fn python(&self) -> Result<(), String> {
-        let requirements = self.repository.join("tests/clients/requirements.txt");
-        let python = outside::python("python-clients", 11, &requirements)?;
+    /// Puts a Python with a client's libraries on the path: of `tests/<client>`. `Err` says what this machine lacks.
+    pub(crate) fn python(&self, client: &str) -> Result<(), String> {
+        let requirements = self.repository.join("tests").join(client).join("requirements.txt");
+        let python = outside::python(&format!("python-{client}"), 11, &requirements)?;
         let script = self.folder.path().join("bin/python3");
         let source = self.repository.join("clients/python/src");
         let text = format!(

@@ -14,6 +14,7 @@ pub(crate) mod export;
 pub(crate) mod hold;
 pub(crate) mod impact;
 pub(crate) mod import;
+pub(crate) mod infer;
 pub(crate) mod init;
 pub(crate) mod lineage;
 pub(crate) mod log;

@@ -2,10 +2,12 @@
 
 use super::{Outcome, done};
 use crate::Globals;
+use cairn_gpu::EngineOptions;
 use cairn_ledger::Options;
 use cairn_processors::Context;
 use cairn_server::{ServerOptions, WitnessAddress};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,6 +27,18 @@ pub(crate) struct Args {
     /// Bytes of sealed segments of each log that stay on the local disk too; the oldest go first.
     #[arg(long, value_name = "BYTES", default_value_t = u64::MAX, requires = "object_store")]
     keep_local: u64,
+    /// A model's folder to answer with under a name, as Hugging Face has it; may be repeated.
+    #[arg(long = "model", value_name = "NAME=DIR", value_parser = named_folder)]
+    models: Vec<(String, PathBuf)>,
+    /// Answers that each model computes together.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    slots: usize,
+    /// Bytes that each model may use for weights, keys, values and working memory.
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 30)]
+    model_memory: u64,
+    /// Prompts in flight; more are refused with 429.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    prompts_max: usize,
 }
 
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
@@ -35,8 +49,18 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     let context = Context::open_with(&globals.data, options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let options =
-            ServerOptions { listen: args.listen, witnesses: args.witnesses.clone(), ..ServerOptions::default() };
+        let options = ServerOptions {
+            listen: args.listen,
+            witnesses: args.witnesses.clone(),
+            models: args.models.clone(),
+            engine: EngineOptions {
+                slots: args.slots,
+                memory_bytes_max: args.model_memory,
+                ..EngineOptions::default()
+            },
+            inferences_max: args.prompts_max,
+            ..ServerOptions::default()
+        };
         let server = cairn_server::bind(context, options).await?;
         let address = server.local_addr();
         let scope = if address.ip().is_loopback() {
@@ -48,10 +72,18 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
         say!("  GraphiQL   http://{address}/graphql");
         say!("  events     POST http://{address}/v1/events");
         say!("  chat       POST http://{address}/v1/inference/chat");
+        say!("  OpenAI's   http://{address}/v1 (chat/completions, completions, embeddings, models), rerank");
         say!("  metrics    http://{address}/metrics");
         server.run(stopped()).await
     })?;
     done()
+}
+
+fn named_folder(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, dir)) if !name.is_empty() && !dir.is_empty() => Ok((name.to_owned(), PathBuf::from(dir))),
+        _ => Err("write NAME=DIR, such as llama=models/llama-3.2-1b".to_owned()),
+    }
 }
 
 /// Resolves on ctrl-C and on SIGTERM.

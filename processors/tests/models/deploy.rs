@@ -159,7 +159,10 @@ fn sampling_and_messages_are_checked_before_anything_is_recorded() {
         (vec![Message::user("plus ".repeat(99))], greedy(), "reads at most"),
     ] {
         let error = answerer.answer("helper", &messages, &sampling, None).unwrap_err();
-        let of_what_was_asked = matches!(error, Error::Refused { .. } | Error::Gpu(cairn_gpu::Error::Invalid { .. }));
+        let of_what_was_asked = matches!(
+            error,
+            Error::Refused { .. } | Error::PromptTooLong { .. } | Error::Gpu(cairn_gpu::Error::Invalid { .. })
+        );
         assert!(of_what_was_asked && error.to_string().contains(why), "{error}");
     }
     assert!(!events(&ctx).iter().any(|r| matches!(r.event, Event::ResponseGenerated(_))));

@@ -1,6 +1,7 @@
 //! A model's folder as Hugging Face has it: `config.json`, safetensors in one file or in shards, `tokenizer.json` and
 //! what stands beside them. Opening reads and checks everything but the weights' numbers; `weights` reads those.
 
+mod digest;
 mod load;
 mod save;
 mod settings;

@@ -162,6 +162,10 @@ impl Shards {
         self.files.iter().map(|(path, _)| path.as_path())
     }
 
+    pub(super) fn files(&self) -> &[(PathBuf, File)] {
+        &self.files
+    }
+
     /// Files and their bytes in all.
     pub(super) fn size(&self) -> (usize, u64) {
         (self.files.len(), self.tensors.values().map(|located| located.length).sum())
