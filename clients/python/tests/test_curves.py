@@ -40,6 +40,16 @@ def test_several_metrics_of_several_runs_are_one_frame(client: cairn.Client) -> 
     of_base = [row for row in rows if row["run"] == s.BASE]
     assert {row["metric"] for row in of_base} == {"loss", "grad_norm"}
     assert {row["run"] for row in rows} == {s.BASE, s.TUNED, s.PREFERRED, *s.SEEDS}
+    listed = to_rows(client.runs().curves(["loss", "grad_norm"], to="columns"))
+    assert [(row["run"], row["metric"], row["step"]) for row in listed] == [
+        (row["run"], row["metric"], row["step"]) for row in rows
+    ]
+    every = client.run(s.BASE).curves(["loss", "grad_norm"], points=None, to="columns")
+    assert set(every["metric"]) == {"loss", "grad_norm"}
+    with pytest.raises(InvalidArgument, match="7 is no name of a metric"):
+        client.run(s.BASE).curves(7)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="by one metric"):
+        client.runs().aggregate(["loss"])  # type: ignore[arg-type]
 
 
 def test_what_is_not_there_gives_an_empty_typed_frame(client: cairn.Client) -> None:

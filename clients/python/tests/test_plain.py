@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 
 import pytest
 
@@ -44,6 +44,8 @@ def test_the_examples_in_the_docstrings_are_right() -> None:
         ({"name": 'it\'s "x"'}, "name = 'it''s \"x\"'"),
         ({"tags": {"team": "search"}}, "tags.team = 'search'"),
         ({"config": {"odd key": 1}}, "`config.odd key` = 1"),
+        ({"config": {"optimizer": {"a.b": 3}}}, "config.optimizer.a.b = 3"),
+        ({"created_at": date(2026, 1, 1)}, "created_at = '2026-01-01T00:00:00Z'"),
         ({"metrics.eval/wiki": slice(0, 3)}, "metrics.eval/wiki BETWEEN 0 AND 3"),
         ({"recipe": "a", "seed": 1}, "(config.recipe = 'a') AND (seed = 1)"),
         ({}, None),
@@ -61,8 +63,12 @@ def test_values_that_mean_nothing_are_refused() -> None:
         filters.path("")
     with pytest.raises(InvalidArgument, match="no time zone"):
         filters.as_of(datetime(2026, 1, 1))
-    with pytest.raises(InvalidArgument):
-        filters.as_of(True)
+    assert filters.as_of(date(2026, 1, 1)) == filters.instant_of(date(2026, 1, 1)) == "2026-01-01T00:00:00Z"
+    for given in (True, 1.5, ["2026"], object()):
+        with pytest.raises(InvalidArgument, match="no past state"):
+            filters.as_of(given)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="no time"):
+        filters.instant_of(5)  # type: ignore[arg-type]
 
 
 def test_any_of_and_all_of_keep_their_parts_together() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -75,6 +75,9 @@ def test_a_run_leads_to_what_belongs_to_it(client: cairn.Client) -> None:
     assert serving is not None
     assert serving.ref == s.BASE_MODEL
     assert [deployment.name for deployment in client.deployments()] == ["helper"]
+    history = client.deployment("helper").history()
+    assert [(change.type, change.model) for change in history] == [("created", None), ("promoted", s.BASE_MODEL)]
+    assert history[0].position < history[1].position
     assert client.evaluation(f"eval:{s.run_id(101)}").task == "answers"
     assert len(client.evaluations()) > 3
     assert len(client.datasets()) == 0
@@ -94,7 +97,8 @@ def test_lineage_is_walked(client: cairn.Client) -> None:
     assert f"run:{s.PREFERRED}" in client.run(s.BASE).lineage("down")
     short = client.lineage(s.TUNED_MODEL, depth=1)
     assert short.truncated
-    assert not len(client.lineage("run:019a0000-0000-7000-8000-ffffffffffff"))
+    with pytest.raises(NotFound, match="nothing is called"):
+        client.lineage("run:019a0000-0000-7000-8000-ffffffffffff")
     with pytest.raises(InvalidArgument, match="one of up, down, both"):
         client.lineage(s.TUNED_MODEL, "sideways")
     with pytest.raises(cairn.CairnError, match="ref"):
@@ -150,6 +154,9 @@ def test_select_quotes_what_it_is_given(client: cairn.Client) -> None:
     assert [run.id for run in client.select(name='it\'s "broken"')] == [s.FAILED]
     assert [run.id for run in client.select(config={"odd key.with dot": 1})] == [s.FAILED]
     assert {run.id for run in client.select(method="pretrain", parent=None)} == {s.BASE, s.FAILED, *s.SEEDS}
+    assert [run.id for run in client.select(config={"optimizer": {"lr": 3e-4, "name": "adamw"}})] == [s.BASE]
+    with pytest.raises(InvalidArgument, match="names no value"):
+        client.select(config={"optimizer": {}})
     assert [run.id for run in client.select(where="parent IS NOT NULL", seed=slice(3, None))] == [s.PREFERRED]
 
 
@@ -174,6 +181,26 @@ def test_runs_become_a_table(client: cairn.Client) -> None:
         client.runs().frame("colour", to="columns")
 
 
+def test_every_path_of_a_filter_is_a_column(client: cairn.Client, seed: s.Seed) -> None:
+    wanted = ("name", "seed", "metrics.loss", "parent", "trains", "config.optimizer.lr")
+    runs = client.runs("method IS NOT NULL", order_by="seed")
+    rows = {row["name"]: row for row in runs.frame(*wanted, to="columns").rows()}
+    tuned = rows["tuned"]
+    assert (tuned["seed"], tuned["parent"], tuned["trains"]) == (2, f"run:{s.BASE}", True)
+    assert (tuned["metrics.loss"], rows["base-sft"]["metrics.loss"]) == (1.0, None)
+    # The same values as the server's own table has.
+    table = client.read("runs", columns=["seed", "metrics.loss"], filter="method IS NOT NULL", to="columns")
+    assert {row["name"]: row["metrics.loss"] for row in table.rows()} == {
+        name: row["metrics.loss"] for name, row in rows.items()
+    }
+    with pytest.raises(InvalidArgument, match="did you mean seed"):
+        runs.frame("sead", to="columns")
+    measured = client.evaluations("state = 'completed'").frame("task", "metrics.exact_match", to="columns")
+    assert 0.5 in measured["metrics.exact_match"]
+    before = client.using(as_of=seed.positions["first"]).models().frame("ref", "run", to="columns")
+    assert before["run"]
+
+
 def test_the_past_is_as_it_was(client: cairn.Client, seed: s.Seed) -> None:
     before = client.using(as_of=seed.positions["first"])
     assert {model.ref for model in before.models()} == {s.BASE_MODEL, s.TUNED_MODEL}
@@ -181,6 +208,10 @@ def test_the_past_is_as_it_was(client: cairn.Client, seed: s.Seed) -> None:
     (base,) = [model for model in before.models() if model.ref == s.BASE_MODEL]
     assert base.aliases == ("production",)
     assert "as of" in repr(before)
+    # A date is its first instant: what these tests recorded came later, or it is another day by now.
+    today = datetime.now(timezone.utc).date()
+    with pytest.raises(BadRequest, match="before the first event"):
+        client.using(as_of=today - timedelta(days=1)).models().all()
     with pytest.raises(BadRequest, match="position"):
         client.using(as_of=10_000_000).models().all()
 
@@ -194,7 +225,8 @@ def test_impact_is_counted_and_listed(client: cairn.Client) -> None:
     only = client.run(s.BASE).impact(kinds="model", limit=1)
     assert len(only.things) == 1
     assert only.total == 3
-    assert client.impact("doc:" + "0" * 64).total == 0
+    with pytest.raises(NotFound, match="nothing is called"):
+        client.impact("doc:" + "0" * 64)
     with pytest.raises(InvalidArgument, match="one of the three"):
         client.impact()
     with pytest.raises(InvalidArgument, match="kinds='colour'"):
@@ -241,6 +273,8 @@ def test_pairs_are_matched_by_recorded_parents_alone(client: cairn.Client) -> No
     assert (far.earlier.id, far.later.id) == (s.BASE, s.PREFERRED)
     assert [run.id for run in far.between] == [s.TUNED]
     assert len(client.pairs("dpo", "pretrain")) == 0
+    with pytest.raises(NotFound, match="no run has the method `pretran`; there are dpo, pretrain, sft"):
+        client.pairs("pretran", "sft").all()
     assert len(client.pairs(client.runs("seed = 1"), client.runs("method IN ('sft', 'dpo')"))) == 2
     table = client.pairs("pretrain", "sft").frame("columns")
     assert [row["later_name"] for row in table.rows()] == ["tuned"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,22 +46,69 @@ def of_things(
     paths: Sequence[str] | None,
     to: str | None,
     coverage: Coverage | None,
+    said: Sequence[Mapping[str, Any]] = (),
 ) -> Frame:
-    """A row for each thing, a column for each path; without paths all plain fields but the nested ones."""
+    """A row for each thing, a column for each path; without paths all plain fields but the nested ones.
+
+    `said` is all that is said of each, where paths lead beyond their fields.
+    """
     if paths is None:
         paths = [name for name, type_ in kind.TYPES.items() if type_ != "json"]
-    fields = {name for name, _, _ in kind.READERS}
     columns, types = {}, {}
     for path in paths:
         head, _, rest = path.partition(".")
-        if head not in fields:
-            known = ", ".join(sorted(fields))
-            raise InvalidArgument(
-                f"there is no column `{path}`; there are {known}, and paths into them such as config.lr"
-            )
-        columns[path] = [dig(getattr(thing, head), rest) for thing in things]
+        if is_field(kind, path):
+            columns[path] = [dig(getattr(thing, head), rest) for thing in things]
+        else:
+            columns[path] = [attribute(of, path) for of in said]
         types[path] = kind.TYPES.get(path) or guessed(columns[path])
     return frame(columns, types, to, coverage)
+
+
+def is_field(kind: type[Read], path: str) -> bool:
+    """Whether a path begins at a field."""
+    return path.partition(".")[0] in {name for name, _, _ in kind.READERS}
+
+
+def check_path(path: str, known: Sequence[str], kind: type[Read]) -> None:
+    """Refuses a path where nothing stands, with those that are like it."""
+    if path not in known:
+        fields = [name for name, _, _ in kind.READERS]
+        near = difflib.get_close_matches(path, [*fields, *known], 5, 0.5)
+        meant = f"; did you mean {', '.join(near)}?" if near else ""
+        raise InvalidArgument(
+            f"there is no column `{path}`{meant} There are {', '.join(sorted(fields))}, paths into them such as "
+            "config.lr, and those that Client.paths() lists"
+        )
+
+
+# The parts of a run in which what is said of it lies, the first that says something before the others.
+_PARTS = ("training", "job", "progress")
+_WORDS = {"NaN", "Infinity", "-Infinity"}
+
+
+def attribute(said: Mapping[str, Any], path: str) -> Any:
+    """What stands at a path of the filters, in all that is said of a thing.
+
+    >>> attribute({"training": {"seed": 3}, "progress": {"metrics": {"eval/loss": "NaN"}}}, "metrics.eval/loss")
+    nan
+    """
+    found = None
+    for part in (*(said.get(name) for name in _PARTS), said):
+        found = dig(part, path)
+        if found is not None:
+            break
+    head, _, name = path.partition(".")
+    if path == "trains":
+        return "training" in said
+    if path == "parent" and isinstance(found, str):
+        return found if ":" in found else f"run:{found}"
+    if head == "metrics" and isinstance(said.get("metrics"), list):
+        # Those of an evaluation are a list.
+        found = next((metric["value"] for metric in said["metrics"] if metric["name"] == name), None)
+    if isinstance(found, str) and found in _WORDS:
+        return real(found)
+    return real(found) if head == "metrics" and found is not None else found
 
 
 def dig(value: Any, path: str) -> Any:

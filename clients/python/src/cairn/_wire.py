@@ -6,7 +6,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Union, get_args
 from urllib.parse import urlsplit
@@ -191,6 +191,21 @@ def chosen_word(name: str, given: str | None, kind: Any) -> str | None:
     if given.lower() not in known:
         raise InvalidArgument(f"{name}={given!r} is not known; it is one of {', '.join(known)}")
     return given.upper()
+
+
+def names(given: Sequence[str | Sequence[str]]) -> list[str]:
+    """Names that were given one by one, as a list, or both.
+
+    >>> names(["loss", ["lr", "grad_norm"]])
+    ['loss', 'lr', 'grad_norm']
+    """
+    found: list[str] = []
+    for one in given:
+        some = [one] if isinstance(one, str) else one
+        if not (isinstance(some, Collection) and all(isinstance(name, str) for name in some)):
+            raise InvalidArgument(f"{one!r} is no name of a metric; give names such as 'loss', or a list of them")
+        found += some
+    return found
 
 
 def positive(name: str, given: int | None) -> int | None:

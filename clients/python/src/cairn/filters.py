@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from typing import Any, Union
 
 from .errors import InvalidArgument
@@ -48,11 +48,13 @@ def value(given: object) -> str:
         return "true" if given else "false"
     if isinstance(given, (int, float)):
         return _number(float(given)) if isinstance(given, float) else str(given)
-    if isinstance(given, datetime):
+    if isinstance(given, date):
         return f"'{recorded(given)}'"
     if isinstance(given, str):
         return "'" + given.replace("'", "''") + "'"
-    raise InvalidArgument(f"{given!r} cannot stand in a filter; a text, a number, a truth value or a datetime can")
+    raise InvalidArgument(
+        f"{given!r} cannot stand in a filter; a text, a number, a truth value, a date or a datetime can"
+    )
 
 
 def _number(given: float) -> str:
@@ -61,8 +63,16 @@ def _number(given: float) -> str:
     return repr(given) if abs(given) != float("inf") else ("inf" if given > 0 else "-inf")
 
 
-def recorded(given: datetime) -> str:
-    """An instant as RFC 3339; one without a time zone is refused, since it could mean several."""
+def recorded(given: date) -> str:
+    """An instant as RFC 3339: a date is its first one in UTC.
+
+    One without a time zone is refused, since it could mean several.
+
+    >>> recorded(date(2026, 1, 31))
+    '2026-01-31T00:00:00Z'
+    """
+    if not isinstance(given, datetime):
+        return f"{given.isoformat()}T00:00:00Z"
     if given.tzinfo is None:
         raise InvalidArgument(f"{given!r} has no time zone; give it one, such as tzinfo=timezone.utc")
     return given.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
@@ -131,23 +141,48 @@ def selecting(fields: Mapping[str, Any]) -> str | None:
     for name, wanted in fields.items():
         at = name if name in _OWN or "." in name else f"config.{name}"
         if isinstance(wanted, Mapping):
-            conditions += [compare(f"{name}.{key}", inner) for key, inner in wanted.items()]
+            conditions += inside(name, wanted)
         else:
             conditions.append(compare(at, wanted))
     return all_of(*conditions)
 
 
-AsOf = Union[int, str, datetime]
-"""A past state: a position, or a recorded time as a datetime with a time zone or as RFC 3339 text."""
+def inside(name: str, wanted: Mapping[Any, Any]) -> list[str]:
+    """Conditions on what lies below a path, however deep it is nested.
+
+    >>> inside("config", {"optimizer": {"lr": 0.1, "a.b": 3}})
+    ['config.optimizer.lr = 0.1', 'config.optimizer.a.b = 3']
+    """
+    if not wanted:
+        raise InvalidArgument(f"{name}={{}} names no value; give at least one, or None where there is none")
+    conditions: list[str] = []
+    for key, inner in wanted.items():
+        at = f"{name}.{key}"
+        conditions += inside(at, inner) if isinstance(inner, Mapping) else [compare(at, inner)]
+    return conditions
+
+
+AsOf = Union[int, str, date]
+"""A past state: a position, or a recorded time as a datetime with a time zone, a date (its first instant in UTC) or RFC
+3339 text.
+"""
 
 
 def as_of(given: AsOf | None) -> int | str | None:
     """A past state as the server reads it."""
-    if isinstance(given, bool):
+    if isinstance(given, date):
+        return recorded(given)
+    if isinstance(given, bool) or not (given is None or isinstance(given, (int, str))):
         raise InvalidArgument(f"as_of={given!r} is no past state; give a position or a time")
-    return recorded(given) if isinstance(given, datetime) else given
+    return given
 
 
-def instant_of(given: datetime | str | None) -> str | None:
+def instant_of(given: date | str | None) -> str | None:
     """An instant as the server reads it."""
-    return recorded(given) if isinstance(given, datetime) else given
+    if isinstance(given, date):
+        return recorded(given)
+    if not (given is None or isinstance(given, str)):
+        raise InvalidArgument(
+            f"valid_at={given!r} is no time; give a datetime with a time zone, a date or RFC 3339 text"
+        )
+    return given

@@ -156,8 +156,9 @@ class AsyncClient(AsyncCurveQuestions, AsyncResultQuestions, AsyncGraphQuestions
 
         A keyword is a path of its own (name, state, method, seed, dataset, …) or a setting of the run's config. Its
         value is one value, a list of values, a range, a slice from and to (both included), None for no value, or for
-        `config`, `metrics` and `tags` a dictionary of paths. `step_range` keeps the curves, checkpoints and results
-        that are asked of these runs to these steps, both included. `where` is a filter beside them.
+        `config`, `metrics` and `tags` a dictionary of paths, which may hold others. `step_range` keeps the curves,
+        checkpoints and results that are asked of these runs to these steps, both included. `where` is a filter beside
+        them.
         """
         runs = AsyncRuns(self, "runs", AsyncRun, filter=all_of(where, selecting(fields)))
         return runs if step_range is None else runs.steps(*step_range)
@@ -171,7 +172,7 @@ class AsyncClient(AsyncCurveQuestions, AsyncResultQuestions, AsyncGraphQuestions
         return AsyncPairs(self, self._side(earlier), self._side(later))
 
     def _side(self, given: str | AsyncRuns) -> AsyncRuns:
-        return self.runs(compare("method", given)) if isinstance(given, str) else given
+        return self.runs(compare("method", given))._but(method=given) if isinstance(given, str) else given
 
     def models(
         self, filter: str | None = None, *, order_by: Order = None, as_of: AsOf | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._ask import Asked
+from .._ask import PAGE, Asked
 from .._listing import AsyncListing, at_most
 from .._read import ColumnTypes
+from ..errors import NotFound
 from ..frames import Frame, FrameKind, frame
 from ..pairing import Pair
 from ..plots import draw
@@ -56,6 +57,9 @@ class AsyncPairs(AsyncListing[Pair[AsyncRun]]):
         wanted = {run.ref: run async for run in self._earlier}
         later = await self._later.all()
         self.coverage = self._later.coverage
+        for side, is_there in ((self._earlier, bool(wanted)), (self._later, bool(later))):
+            if side.method is not None and not is_there:
+                await self._refuse(side.method)
         known: dict[str, AsyncRun | None] = {}
         lines: dict[str, list[AsyncRun]] = {run.ref: [run] for run in later}
         open_lines = dict(lines)
@@ -77,6 +81,14 @@ class AsyncPairs(AsyncListing[Pair[AsyncRun]]):
             if len(line) > 1 and line[-1].ref in wanted:
                 found.append(Pair(line[-1], run, tuple(reversed(line[1:-1]))))
         return found
+
+    async def _refuse(self, method: str) -> None:
+        """Where no run has a method, says which there are."""
+        runs = self._client.runs("method IS NOT NULL")
+        found = {str(node["method"]) async for page in runs._pages("method", PAGE) for node in page}
+        if method not in found:
+            there = f"there are {', '.join(sorted(found))}" if found else "no run has one"
+            raise NotFound(f"no run has the method `{method}`; {there}", code="not-found")
 
     async def _fetch(self, runs: list[AsyncRun], known: dict[str, AsyncRun | None]) -> None:
         """Fills in the parents of runs."""
@@ -108,11 +120,11 @@ class AsyncPairs(AsyncListing[Pair[AsyncRun]]):
             found.update({run.ref: run for run in (pair.earlier, *pair.between, pair.later)})
         return list(found.values())
 
-    async def curves(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Frame:
+    async def curves(self, *metrics: str | Sequence[str], x: str = "lineage_tokens", **options: Any) -> Frame:
         """Curves of all their runs on one axis, which goes on from a parent to its descendants; see `Runs.curves`."""
         return await self._client.curves_of(await self.runs(), metrics, x=x, **options)
 
-    async def plot(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Axes:
+    async def plot(self, *metrics: str | Sequence[str], x: str = "lineage_tokens", **options: Any) -> Axes:
         """Draws them on one axis; see `Runs.plot`."""
         style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
         return draw(await self.curves(*metrics, x=x, to="columns", **options), x=x, **style)

@@ -40,6 +40,8 @@ class AsyncRuns(AsyncSelection[AsyncRun]):
     """Runs that meet a filter. Nothing is asked before it is used; each use asks anew."""
 
     _steps: tuple[int | None, int | None] = (None, None)
+    method: str | None = None
+    """The method by which `Client.pairs` chose them; None where they were chosen otherwise."""
 
     def steps(self: R, first: int | None = None, last: int | None = None) -> R:
         """The same runs, of which curves, checkpoints and results are kept to these steps, both included."""
@@ -53,7 +55,7 @@ class AsyncRuns(AsyncSelection[AsyncRun]):
 
     async def curves(
         self,
-        *metrics: str,
+        *metrics: str | Sequence[str],
         x: str = "step",
         points: int | None = 500,
         start: float | None = None,
@@ -65,8 +67,9 @@ class AsyncRuns(AsyncSelection[AsyncRun]):
     ) -> Frame:
         """Curves of these runs as one frame: run, name, metric, x, value, step, tokens, time and attempt.
 
-        In metrics `*` stands for any text. `x` is what the column `x` holds: `step`, `tokens`, or `time` in seconds
-        since the Unix epoch; `lineage_steps` and `lineage_tokens` count on from the runs that a run went on from.
+        Metrics are given one by one or as a list; in them `*` stands for any text. `x` is what the column `x` holds:
+        `step`, `tokens`, or `time` in seconds since the Unix epoch; `lineage_steps` and `lineage_tokens` count on from
+        the runs that a run went on from.
         `start` and `stop` are the ends of the range on that axis, both included.
 
         Each curve has at most `points` points, among them every least and greatest value, so that no spike is lost;
@@ -146,7 +149,7 @@ class AsyncRuns(AsyncSelection[AsyncRun]):
             found = [standing for standing in found if self._takes(standing.step)]
         return standings_frame(found, self._client.frames(to), self.coverage)
 
-    async def plot(self, *metrics: str, x: str = "step", **options: Any) -> Axes:
+    async def plot(self, *metrics: str | Sequence[str], x: str = "step", **options: Any) -> Axes:
         """Draws curves of these runs by matplotlib, a line for each run and metric, and gives back the axes.
 
         Options are those of `curves` (points, …) and of `cairn.plots.draw` (by, ax, log_x, log_y).

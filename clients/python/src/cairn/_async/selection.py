@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
 from .._ask import PAGE, PAGE_INFO, one
 from .._listing import AsyncListing, at_most
-from .._tables import of_things
+from .._tables import check_path, is_field, of_things
 from ..filters import AsOf, all_of, as_of, path, selecting
 from ..frames import Frame, FrameKind
 from .things import AsyncThing
@@ -114,12 +114,22 @@ class AsyncSelection(AsyncListing[T], Generic[T]):
     async def frame(self, *columns: str, to: FrameKind | None = None) -> Frame:
         """A table with a row for each.
 
-        Columns are fields such as `name` and `created_at`, and paths into nested ones such as
-        `config.optimizer.lr`; without any, all fields that are not nested.
+        Columns are fields such as `name` and `created_at`, and paths as filters name them, such as `seed`,
+        `config.optimizer.lr` and `metrics.eval/loss`; without any, all fields that are not nested.
         """
-        things = await self.all()
-        paths = list(columns) or None
-        return of_things(things, self._kind, paths, self._client.frames(to), self.coverage)
+        further = [column for column in columns if not is_field(self._kind, column)]
+        if not further:
+            things = await self.all()
+            return of_things(things, self._kind, list(columns) or None, self._client.frames(to), self.coverage)
+        known = await self._client.paths(self._field[:-1])
+        for column in further:
+            check_path(column, known, self._kind)
+        things, said = [], []
+        async for page in self._pages(f"{self._kind.SELECTION} attributes"):
+            for node in page:
+                things.append(self._kind.of(self._client, node))
+                said.append(node["attributes"])
+        return of_things(things, self._kind, list(columns), self._client.frames(to), self.coverage, said)
 
     def _row(self, item: T) -> dict[str, object]:
         return item._row()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .._ask import one
 from .._read import Read
 from .._schema import (
+    Change,
     Checkpoint,
     DatasetFields,
     DeploymentFields,
@@ -123,11 +124,11 @@ class AsyncRun(AsyncThing, RunFields):
     FIELD = "run"
     KEY = "id"
 
-    async def curves(self, *metrics: str, to: FrameKind | None = None, **options: Any) -> Frame:
+    async def curves(self, *metrics: str | Sequence[str], to: FrameKind | None = None, **options: Any) -> Frame:
         """Its curves as a frame; see `Runs.curves`."""
         return await self._client.curves_of([self], metrics, to=to, **options)
 
-    async def plot(self, *metrics: str, x: str = "step", **options: Any) -> Axes:
+    async def plot(self, *metrics: str | Sequence[str], x: str = "step", **options: Any) -> Axes:
         """Draws its curves; see `Runs.plot`."""
         style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
         return draw(await self.curves(*metrics, x=x, to="columns", **options), x=x, **style)
@@ -213,6 +214,10 @@ class AsyncDeployment(AsyncThing, DeploymentFields):
         """What answers now; None where nothing was promoted or it is retired."""
         found = await self._ask("model", AsyncModel.SELECTION)
         return None if found is None else AsyncModel.of(self._client, found)
+
+    async def history(self) -> list[Change]:
+        """What changed it, oldest first: what answered from then on, why, and the gate that allowed it."""
+        return [Change.read(item) for item in await self._ask("history", Change.SELECTION)]
 
 
 class AsyncEvaluation(AsyncThing, EvaluationFields):

@@ -10,7 +10,7 @@ from typing import Any
 from .._ask import one
 from .._schema import Axis
 from .._tables import AggregateTable, CurveTable, every_point
-from .._wire import chosen_word
+from .._wire import chosen_word, names
 from ..errors import BadRequest, InvalidArgument
 from ..filters import AsOf
 from ..frames import Coverage, Frame, FrameKind, installed
@@ -32,7 +32,7 @@ class CurveQuestions(Asking):
     def curves_of(
         self,
         runs: Sequence[Run],
-        metrics: Sequence[str],
+        metrics: Sequence[str | Sequence[str]],
         *,
         x: str = "step",
         points: int | None = 500,
@@ -45,7 +45,8 @@ class CurveQuestions(Asking):
         to: FrameKind | None = None,
     ) -> Frame:
         """Curves of these runs as one frame; see `Runs.curves`."""
-        if not metrics:
+        wanted = names(metrics)
+        if not wanted:
             raise InvalidArgument("no metric is named; name at least one, such as 'loss'")
         axis = chosen_word("x", x, Axis)
         if points is None:
@@ -54,9 +55,9 @@ class CurveQuestions(Asking):
                     "points=None gives every point as it was logged; a range, smoothing, resample and ancestors need a "
                     "number of points"
                 )
-            return self._every_point(runs, metrics, x, as_of, to)
+            return self._every_point(runs, wanted, x, as_of, to)
         arguments = {
-            "metrics": list(metrics),
+            "metrics": wanted,
             "x": axis,
             "from": start,
             "to": stop,
@@ -66,9 +67,9 @@ class CurveQuestions(Asking):
             "ancestors": ancestors or None,
             "asOf": self.past(as_of),
         }
-        table, coverage, names = CurveTable(), None, {run.id: run.name for run in runs}
-        cost = sum(10 if "*" in metric else 1 for metric in metrics) * (10 + max(points, 0) // 10)
-        batch, ids = max(1, min(RUNS, COST // cost)), list(names)
+        table, coverage, known = CurveTable(), None, {run.id: run.name for run in runs}
+        cost = sum(10 if "*" in metric else 1 for metric in wanted) * (10 + max(points, 0) // 10)
+        batch, ids = max(1, min(RUNS, COST // cost)), list(known)
         refused: BadRequest | None = None
         for begin in range(0, len(ids), batch):
             try:
@@ -79,7 +80,7 @@ class CurveQuestions(Asking):
                 continue
             coverage = answer.coverage
             for curve in answer.data["curves"]:
-                table.add(curve, names.get(curve["run"]))
+                table.add(curve, known.get(curve["run"]))
         if refused is not None and coverage is None:
             raise refused
         return table.frame(self.frames(to), coverage)
@@ -89,12 +90,12 @@ class CurveQuestions(Asking):
     ) -> Frame:
         if x not in {"step", "tokens", "time"}:
             raise InvalidArgument(f"x={x!r} counts along the lineage, which needs a number of points")
-        names = {run.id: run.name for run in runs}
-        if not names:
+        known = {run.id: run.name for run in runs}
+        if not known:
             return CurveTable().frame(self.frames(to), None)
-        asked = {"runs": list(names), "metrics": list(metrics), "asOf": self.past(as_of)}
+        asked = {"runs": list(known), "metrics": list(metrics), "asOf": self.past(as_of)}
         table = bulk.read(self._connection, "curves", asked, "arrow" if installed("pyarrow") else "columns")
-        return every_point(table, names, x, self.frames(to))
+        return every_point(table, known, x, self.frames(to))
 
     def aggregate_of(
         self,
@@ -114,6 +115,8 @@ class CurveQuestions(Asking):
         to: FrameKind | None = None,
     ) -> Frame:
         """Runs, by their ids or by a filter, as one curve or one for each group; see `Runs.aggregate`."""
+        if not isinstance(metric, str):
+            raise InvalidArgument(f"metric={metric!r}; runs are taken together by one metric, such as 'loss'")
         arguments = {
             "metric": metric,
             "x": chosen_word("x", x, Axis),

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._ask import Asked
+from .._ask import PAGE, Asked
 from .._listing import Listing, at_most
 from .._read import ColumnTypes
+from ..errors import NotFound
 from ..frames import Frame, FrameKind, frame
 from ..pairing import Pair
 from ..plots import draw
@@ -55,6 +56,9 @@ class Pairs(Listing[Pair[Run]]):
         wanted = {run.ref: run for run in self._earlier}
         later = self._later.all()
         self.coverage = self._later.coverage
+        for side, is_there in ((self._earlier, bool(wanted)), (self._later, bool(later))):
+            if side.method is not None and not is_there:
+                self._refuse(side.method)
         known: dict[str, Run | None] = {}
         lines: dict[str, list[Run]] = {run.ref: [run] for run in later}
         open_lines = dict(lines)
@@ -76,6 +80,14 @@ class Pairs(Listing[Pair[Run]]):
             if len(line) > 1 and line[-1].ref in wanted:
                 found.append(Pair(line[-1], run, tuple(reversed(line[1:-1]))))
         return found
+
+    def _refuse(self, method: str) -> None:
+        """Where no run has a method, says which there are."""
+        runs = self._client.runs("method IS NOT NULL")
+        found = {str(node["method"]) for page in runs._pages("method", PAGE) for node in page}
+        if method not in found:
+            there = f"there are {', '.join(sorted(found))}" if found else "no run has one"
+            raise NotFound(f"no run has the method `{method}`; {there}", code="not-found")
 
     def _fetch(self, runs: list[Run], known: dict[str, Run | None]) -> None:
         """Fills in the parents of runs."""
@@ -107,11 +119,11 @@ class Pairs(Listing[Pair[Run]]):
             found.update({run.ref: run for run in (pair.earlier, *pair.between, pair.later)})
         return list(found.values())
 
-    def curves(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Frame:
+    def curves(self, *metrics: str | Sequence[str], x: str = "lineage_tokens", **options: Any) -> Frame:
         """Curves of all their runs on one axis, which goes on from a parent to its descendants; see `Runs.curves`."""
         return self._client.curves_of(self.runs(), metrics, x=x, **options)
 
-    def plot(self, *metrics: str, x: str = "lineage_tokens", **options: Any) -> Axes:
+    def plot(self, *metrics: str | Sequence[str], x: str = "lineage_tokens", **options: Any) -> Axes:
         """Draws them on one axis; see `Runs.plot`."""
         style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
         return draw(self.curves(*metrics, x=x, to="columns", **options), x=x, **style)

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .._ask import one
 from .._read import Read
 from .._schema import (
+    Change,
     Checkpoint,
     DatasetFields,
     DeploymentFields,
@@ -124,11 +125,11 @@ class Run(Thing, RunFields):
     FIELD = "run"
     KEY = "id"
 
-    def curves(self, *metrics: str, to: FrameKind | None = None, **options: Any) -> Frame:
+    def curves(self, *metrics: str | Sequence[str], to: FrameKind | None = None, **options: Any) -> Frame:
         """Its curves as a frame; see `Runs.curves`."""
         return self._client.curves_of([self], metrics, to=to, **options)
 
-    def plot(self, *metrics: str, x: str = "step", **options: Any) -> Axes:
+    def plot(self, *metrics: str | Sequence[str], x: str = "step", **options: Any) -> Axes:
         """Draws its curves; see `Runs.plot`."""
         style = {name: options.pop(name) for name in ("by", "ax", "log_x", "log_y") if name in options}
         return draw(self.curves(*metrics, x=x, to="columns", **options), x=x, **style)
@@ -214,6 +215,10 @@ class Deployment(Thing, DeploymentFields):
         """What answers now; None where nothing was promoted or it is retired."""
         found = self._ask("model", Model.SELECTION)
         return None if found is None else Model.of(self._client, found)
+
+    def history(self) -> list[Change]:
+        """What changed it, oldest first: what answered from then on, why, and the gate that allowed it."""
+        return [Change.read(item) for item in self._ask("history", Change.SELECTION)]
 
 
 class Evaluation(Thing, EvaluationFields):
