@@ -185,7 +185,7 @@ impl Follower {
             let wanted = self.home.as_ref().map_or(engine, |home| home.engine(self.events.head()));
             if wanted != engine && going() {
                 tracing::info!(projection = live.projection.name, to = wanted.name(), "the store changes its engine");
-                unless_stopped(self.rebuild(std::slice::from_ref(live), None, &mut |_, _, _| going()))?;
+                unless_stopped(self.rebuild(std::slice::from_ref(live), None, &mut |_, _, _| going()).map(drop))?;
             }
             if going() {
                 live.load_view()?;

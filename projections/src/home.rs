@@ -23,6 +23,49 @@ pub(crate) struct Room {
     pub(crate) name: String,
 }
 
+/// A projection's stores as they are seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StoresOnDisk {
+    pub name: &'static str,
+    /// That this build reads.
+    pub version: u32,
+    /// The folder of the store in use; `None`: there is none of this version, so nothing is answered.
+    pub in_use: Option<String>,
+    /// The folder of the store that is being filled.
+    pub filling: Option<String>,
+}
+
+/// Nothing is opened or locked: another process may hold all of it.
+pub(crate) fn on_disk(projections: &Path, tenant: &TenantId, projection: &Projection) -> Result<StoresOnDisk, Error> {
+    let dir = projections.join(tenant.as_str());
+    let mut found = StoresOnDisk { name: projection.name, version: projection.version, in_use: None, filling: None };
+    let stores = match stores(&dir, projection) {
+        Ok(stores) => stores,
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    let pointer = fs::read_to_string(dir.join(format!("{}.live", projection.name))).unwrap_or_default();
+    let of_this_version = stores.into_iter().filter(|(named, _)| named.version == projection.version);
+    let (used, others): (Vec<_>, Vec<_>) = of_this_version.partition(|(_, name)| name == pointer.trim());
+    found.in_use = used.into_iter().next().map(|(_, name)| name);
+    found.filling = others.into_iter().max_by_key(|(named, _)| named.generation).map(|(_, name)| name);
+    Ok(found)
+}
+
+/// All of a projection's directories, of whatever version, with their names.
+fn stores(dir: &Path, projection: &Projection) -> Result<Vec<(Named, String)>, Error> {
+    let listing = |e| Error::io("listing", dir, e);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(listing)? {
+        let entry = entry.map_err(listing)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(named) = Named::read(projection, &name).filter(|_| entry.path().is_dir()) {
+            found.push((named, name));
+        }
+    }
+    Ok(found)
+}
+
 /// What a directory's name says.
 struct Named {
     version: u32,
@@ -122,18 +165,8 @@ impl Home {
         self.dir.join(format!("{}.live", projection.name))
     }
 
-    /// All of the projection's directories, of whatever version, with their names.
     fn stores(&self, projection: &Projection) -> Result<Vec<(Named, String)>, Error> {
-        let listing = |e| Error::io("listing", &self.dir, e);
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(listing)? {
-            let entry = entry.map_err(listing)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if let Some(named) = Named::read(projection, &name).filter(|_| entry.path().is_dir()) {
-                found.push((named, name));
-            }
-        }
-        Ok(found)
+        stores(&self.dir, projection)
     }
 }
 

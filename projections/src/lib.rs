@@ -32,6 +32,7 @@ pub use curves::Curves;
 pub use error::Error;
 pub use evals::Evals;
 pub use follower::FollowHandle;
+pub use home::StoresOnDisk;
 pub use lineage::Lineage;
 pub(crate) use real::real;
 pub use status::{ProjectionState, ProjectionStatus};

@@ -110,9 +110,12 @@ impl Live {
     }
 
     pub(crate) fn status(&self, head: Option<Position>) -> ProjectionStatus {
-        let (engine, watermark) = self.with(|filled| (filled.store.engine(), filled.watermark.map(|w| w.position)));
+        let (engine, answers, watermark) = {
+            let held = self.held.read();
+            (held.filled.store.engine(), !held.is_unfinished, held.filled.watermark.map(|w| w.position))
+        };
         let noted = self.noted.lock().clone();
-        noted.status((self.projection.name, self.projection.version), engine, watermark, head)
+        noted.status((self.projection.name, self.projection.version), engine, answers, watermark, head)
     }
 
     pub(crate) fn watermark(&self) -> Option<Watermark> {

@@ -105,17 +105,18 @@ impl Follower {
         failed
     }
 
-    /// Rebuilds projections: fills new stores while the old ones answer and go on, then swaps them.
+    /// Rebuilds projections: fills new stores while the old ones answer and go on, then swaps them. Says whether it did,
+    /// or `progress` broke off.
     pub(crate) fn rebuild(
         &self,
         lives: &[Arc<Live>],
         engine: Option<Engine>,
         progress: Progress<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let _building = self.building.lock();
         let rebuilt = self.beside(lives, engine).and_then(|rooms| match self.fill_beside(&rooms, progress)? {
-            true => rooms.into_iter().try_for_each(|room| self.swap(room)),
-            false => Ok(()),
+            true => rooms.into_iter().try_for_each(|room| self.swap(room)).map(|()| true),
+            false => Ok(false),
         });
         for live in lives {
             live.note_rebuilding(None);

@@ -18,6 +18,8 @@ pub struct ProjectionStatus {
     pub watermark: Option<Position>,
     /// Events of the log after that.
     pub lag: u64,
+    /// Whether questions to it are answered: not while its first store is still being filled.
+    pub answers: bool,
     #[serde(flatten)]
     pub state: ProjectionState,
 }
@@ -63,6 +65,7 @@ impl Noted {
         self,
         (name, version): (&'static str, u32),
         engine: Engine,
+        answers: bool,
         watermark: Option<Position>,
         head: Option<Position>,
     ) -> ProjectionStatus {
@@ -73,6 +76,6 @@ impl Noted {
             (None, None) if lag <= FOLLOWING_LAG_MAX => ProjectionState::Following,
             (None, None) => ProjectionState::CatchingUp,
         };
-        ProjectionStatus { name, version, engine: engine.name(), watermark, lag, state }
+        ProjectionStatus { name, version, engine: engine.name(), watermark, lag, answers, state }
     }
 }

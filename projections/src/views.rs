@@ -5,7 +5,7 @@ use crate::curves::Curves;
 use crate::evals::Evals;
 use crate::events::{Events, Log};
 use crate::follower::{FollowHandle, Follower};
-use crate::home::Home;
+use crate::home::{self, Home, StoresOnDisk};
 use crate::lineage::Lineage;
 use crate::projection::{Filled, Live, Projection};
 use crate::store::{Choice, Engine};
@@ -110,16 +110,33 @@ impl Projections {
         names: &[&str],
         progress: &mut dyn FnMut(&str, u64, u64),
     ) -> Result<(), Error> {
+        let mut watch = |name: &str, done, total| {
+            progress(name, done, total);
+            true
+        };
+        self.rebuild_while(engine, names, &mut watch).map(drop)
+    }
+
+    /// As [`rebuild_on`](Self::rebuild_on), as long as `progress` answers that it goes on. Says whether it is done; where
+    /// it is not, all is as before.
+    pub fn rebuild_while(
+        &self,
+        engine: Option<Engine>,
+        names: &[&str],
+        progress: &mut dyn FnMut(&str, u64, u64) -> bool,
+    ) -> Result<bool, Error> {
         let known: Vec<&'static str> = PROJECTIONS.iter().map(|projection| projection.name).collect();
         if let Some(given) = names.iter().find(|name| !known.contains(name)) {
             return Err(Error::UnknownProjection { given: (*given).to_owned(), known });
         }
         let named = |live: &&Arc<Live>| names.is_empty() || names.contains(&live.projection.name);
         let lives: Vec<Arc<Live>> = self.0.follower.lives().iter().filter(named).cloned().collect();
-        self.0.follower.rebuild(&lives, engine, &mut |name, done, total| {
-            progress(name, done, total);
-            true
-        })
+        self.0.follower.rebuild(&lives, engine, progress)
+    }
+
+    /// What lies on disk, for whoever looks beside the process that holds it: nothing is opened.
+    pub fn on_disk(dir: &Path, tenant: &TenantId) -> Result<Vec<StoresOnDisk>, Error> {
+        PROJECTIONS.iter().map(|projection| home::on_disk(dir, tenant, projection)).collect()
     }
 
     /// How far each projection is and what it does.

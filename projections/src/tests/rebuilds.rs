@@ -146,6 +146,10 @@ fn while_one_is_rebuilt_after_opening_the_others_follow_and_progress_is_told() {
         let [building, following] = follower.lives() else { panic!("two projections") };
         assert_eq!(building.status(list.head()).state, ProjectionState::Rebuilding { done: 150, total: 600 });
         assert_eq!(building.status(list.head()).state.name(), "rebuilding");
+        assert!(!building.status(list.head()).answers && following.status(list.head()).answers);
+        let on_disk = |projection| crate::home::on_disk(dir.path(), &TenantId::default(), projection).unwrap();
+        let seen = on_disk(&V2);
+        assert_eq!((seen.in_use, seen.filling.as_deref()), (None, Some("curves-v2-2-sled")), "seen from outside");
         list.extend((600..700).map(ingested));
         let handle = crate::FollowHandle::start(&follower);
         until("the other follows", || following.watermark().map(|w| w.position) == list.head());
@@ -155,6 +159,9 @@ fn while_one_is_rebuilt_after_opening_the_others_follow_and_progress_is_told() {
         assert_eq!(building.with(Filled::len), 1);
         until("it follows too", || follower.reached() == list.head());
         assert_eq!(building.status(list.head()).state, ProjectionState::Following);
+        assert!(building.status(list.head()).answers);
+        let seen = on_disk(&V2);
+        assert_eq!((seen.in_use.as_deref(), seen.filling), (Some("curves-v2-2-sled"), None));
         drop(handle);
     });
     drop(follower);
@@ -184,6 +191,20 @@ fn a_rebuild_that_was_broken_off_goes_on_where_it_was() {
     assert_eq!(count, 500);
     drop(follower);
     assert_eq!(stores(dir.path()), ["curves-v2-2-fjall"]);
+}
+
+#[test]
+fn a_rebuild_may_be_broken_off_and_leaves_all_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = List::of(history(9, 700));
+    let projections = open(&list, dir.path(), Engine::Sled);
+    projections.catch_up().unwrap();
+    let (before, there) = (projections.digests().unwrap(), stores(dir.path()));
+    let rebuilt = projections.rebuild_while(None, &["catalog"], &mut |_, done, _| done == 0);
+    assert!(!rebuilt.unwrap());
+    assert_eq!((projections.digests().unwrap(), stores(dir.path())), (before, there));
+    assert!(projections.status().iter().all(|status| status.state == ProjectionState::Following));
+    assert!(projections.rebuild_while(None, &["catalog"], &mut |_, _, _| true).unwrap());
 }
 
 #[test]
