@@ -48,8 +48,10 @@ kinds! {
     PartlyRepeated 409 "partly-repeated-batch" "A part of the batch was recorded before",
     WrongVersion 409 "wrong-stream-version" "The stream is not at the expected version",
     NotReady 409 "not-ready" "The state of the thing does not allow it",
+    Changed 412 "changed" "The answer is no longer the one that was named",
     TooLarge 413 "too-large" "The body or a part of it is too large",
     UnsupportedMedia 415 "unsupported-media-type" "The media type is not supported",
+    OutOfRange 416 "out-of-range" "The answer has no such part",
     ForeignHost 421 "foreign-host" "The request names a host that this server is not",
     Refused 422 "refused" "What was asked for cannot be done as things are",
     Busy 429 "busy" "Too many requests are in flight",
@@ -262,6 +264,8 @@ impl From<ProjectionsError> for Problem {
             ProjectionsError::Unknown { .. } => Problem::not_found(detail),
             ProjectionsError::Late { .. } => Problem::new(Kind::NotCaughtUp, detail).retry_after(2),
             ProjectionsError::Beyond { .. }
+            | ProjectionsError::UnknownEngine { .. }
+            | ProjectionsError::UnknownProjection { .. }
             | ProjectionsError::UnknownKind { .. }
             | ProjectionsError::Commit { .. }
             | ProjectionsError::Family { .. } => Problem::malformed(detail),

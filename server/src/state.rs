@@ -1,7 +1,7 @@
 //! What all handlers share, and the ways they reach the ledger and the projections: off the async threads, and bounded.
 
 use crate::ServerOptions;
-use crate::bulk;
+use crate::bulk::{self, Spools};
 use crate::pipelines::Pipelines;
 use crate::problem::{Kind, Problem};
 use crate::telemetry::Telemetry;
@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use cairn_ledger::{Appended, Batch, Error as LedgerError, Pending, SignedCheckpoint};
 use cairn_processors::Context;
 use cairn_processors::serving::Answerer;
+use cairn_projections::{Choice, Error as ProjectionsError, ProjectionState};
 use cairn_schemas::{Position, Recorded};
 use serde_json::{Value, json};
 use std::future::IntoFuture;
@@ -50,6 +51,9 @@ pub(crate) struct Shared {
     inferences: Arc<Semaphore>,
     inferences_max: usize,
     bulk_reads: Arc<Semaphore>,
+    /// Answers that are read in parts.
+    pub(crate) spools: Arc<Spools>,
+    rebuilds: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -73,6 +77,8 @@ impl Shared {
             inferences: Arc::new(Semaphore::new(options.inferences_max)),
             inferences_max: options.inferences_max,
             bulk_reads: Arc::new(Semaphore::new(bulk::READS_MAX)),
+            spools: Arc::default(),
+            rebuilds: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -110,6 +116,39 @@ impl Shared {
             let busy = format!("{} bulk reads are being answered; ask again later", bulk::READS_MAX);
             Problem::new(Kind::Busy, busy).retry_after(5)
         })
+    }
+
+    /// Rebuilds projections (none named: all) and returns when that is done; it goes on if whoever waits leaves. The
+    /// stores in use answer meanwhile.
+    pub(crate) async fn rebuild(&self, names: Vec<String>, engine: Option<Choice>) -> Result<(), Problem> {
+        let Ok(turn) = self.rebuilds.clone().try_acquire_owned() else {
+            let busy = "a rebuild is under way; `projections` says how far it is, ask again when it is done";
+            return Err(Problem::new(Kind::Busy, busy).retry_after(30));
+        };
+        let is_meant = |name: &str| names.is_empty() || names.iter().any(|given| given == name);
+        let unfinished =
+            self.ctx.projections().status().into_iter().find(|status| !status.answers && is_meant(status.name));
+        if let Some(status) = unfinished {
+            let (done, total) = match status.state {
+                ProjectionState::Rebuilding { done, total } => (done, total),
+                _ => Default::default(),
+            };
+            return Err(ProjectionsError::Rebuilding { projection: status.name, done, total }.into());
+        }
+        let engine = match engine {
+            Some(Choice::Always(engine)) => Some(engine),
+            Some(Choice::BySize) | None => None,
+        };
+        let (ctx, stopping) = (self.ctx.clone(), self.stopping.clone());
+        spawned(move || {
+            let _turn = turn;
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            match ctx.projections().rebuild_while(engine, &names, &mut |_, _, _| !*stopping.borrow())? {
+                true => Ok(()),
+                false => Err(Problem::new(Kind::Unavailable, "the server is stopping; all is as before the rebuild")),
+            }
+        })
+        .await
     }
 
     /// Records a batch, whole or not at all; returns after it is durable.

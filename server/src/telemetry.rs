@@ -199,6 +199,7 @@ mod tests {
             engine: "sled",
             watermark: Position::new(watermark),
             lag: 10 - watermark,
+            answers: true,
             state,
         };
         let stopped = ProjectionState::Stopped { position: Position::new(3).unwrap(), error: "why".into() };

@@ -203,6 +203,10 @@ fn wrong_questions_are_refused_before_anything_is_sent() {
     ] {
         server.get(&format!("/v1/{path}")).problem(400, "malformed-request", said);
     }
+    for name in ["task", "suite", "metric", "slice"] {
+        let unknown = server.get(&format!("/v1/evals.csv?{name}=nope"));
+        unknown.problem(404, "not-found", &format!("{name} `nope`: no result is of it; there are "));
+    }
     let post = |body: &str| server.post("/v1/curves.arrow", &[JSON], body);
     post("[]").problem(400, "malformed-request", "the body is not a question");
     post(r#"{"runs": [{}]}"#).problem(400, "malformed-request", "where a text, a number or a list of them goes");
@@ -264,6 +268,72 @@ fn a_reader_that_does_not_read_holds_the_server_to_a_few_chunks() {
 }
 
 #[test]
+fn an_answer_is_read_in_parts_of_one_length() {
+    let (server, head) = filled();
+    server.query(&format!("{{ coverage(atLeast: {head}) {{ position }} }}"));
+    let part = |path: &str, range: &str| server.get_with(path, &[("range", range)]);
+    for format in ["parquet", "arrow", "csv", "jsonl"] {
+        let path = format!("/v1/evals.{format}?suite=*");
+        let whole = server.get(&path);
+        assert_eq!(whole.header("accept-ranges"), "bytes");
+        let asked = server.head(&path);
+        let (length, tag) = (asked.header("content-length").parse::<usize>().unwrap(), asked.header("etag").to_owned());
+        assert_eq!((asked.status, asked.header("accept-ranges"), asked.bytes.len()), (200, "bytes", 0));
+        assert_eq!(asked.header("cairn-position"), whole.header("cairn-position"));
+        assert!(tag.starts_with(&format!("\"{}-", whole.header("cairn-position"))), "{tag}");
+        assert_eq!(length, whole.bytes.len());
+        let all = part(&path, "bytes=0-").bytes;
+        // Files hold members of their metadata in no order.
+        assert!(["parquet", "arrow"].contains(&format) || all == whole.bytes, "{format}");
+        let last = part(&path, "bytes=-9");
+        assert_eq!((last.status, last.header("content-length"), last.header("etag")), (206, "9", tag.as_str()));
+        assert_eq!(last.header("content-range"), format!("bytes {}-{}/{length}", length - 9, length - 1));
+        let parts = [part(&path, "bytes=0-99"), part(&path, "bytes=100-"), part(&path, "bytes=0-999999999")];
+        assert_eq!([parts[0].status, parts[1].status, parts[2].status], [206; 3]);
+        assert_eq!([&parts[0].bytes[..], &parts[1].bytes].concat(), all, "{format}");
+        assert_eq!(parts[2].bytes, all);
+        let beyond = part(&path, &format!("bytes={length}-"));
+        beyond.problem(416, "out-of-range", &format!("has {length} bytes"));
+        assert_eq!(beyond.header("content-range"), format!("bytes */{length}"));
+        // Several at once, and units that are not bytes, are answered by all of it.
+        for range in ["bytes=0-1,4-5", "rows=0-1"] {
+            let all = part(&path, range);
+            assert_eq!((all.status, all.bytes.len()), (200, length));
+        }
+    }
+    let asked = server.head("/v1/curves.jsonl?filter=state%20=%20%22none%22");
+    assert_eq!(asked.header("content-length"), "0");
+    part("/v1/evals.csv?fromStep=9&toStep=1", "bytes=0-1").problem(400, "malformed-request", "lower step first");
+}
+
+#[test]
+fn parts_are_of_one_answer_though_the_log_grows() {
+    let (server, head) = filled();
+    server.query(&format!("{{ coverage(atLeast: {head}) {{ position }} }}"));
+    let path = "/v1/runs.jsonl";
+    let part = |headers: &[(&str, &str)]| server.get_with(path, headers);
+    let (whole, before) = (server.get(path), server.head(path));
+    let started = json!({ "run": "018f4e9a-7c3b-7def-8123-00000000a001", "method": "sft" });
+    let at = server.record(&[event("later", "cairn.training.run_started.v1", started)]);
+    server.query(&format!("{{ coverage(atLeast: {at}) {{ position }} }}"));
+    let tag = before.header("etag");
+    let (rest, length) = (part(&[("range", "bytes=10-")]), before.header("content-length"));
+    assert_eq!((&rest.bytes[..], rest.header("etag")), (&whole.bytes[10..], tag), "what was begun is gone on with");
+    // Whoever asks for the length or the end begins anew.
+    let after = server.head(path);
+    assert_ne!((after.header("etag"), after.header("content-length")), (tag, length));
+    assert_eq!(after.header("cairn-position"), at.to_string());
+    let rest = part(&[("range", "bytes=10-"), ("if-match", tag)]);
+    assert_eq!((rest.status, &rest.bytes[..]), (206, &whole.bytes[10..]), "the one that is named is still there");
+    part(&[("range", "bytes=10-"), ("if-match", "\"1-other\"")]).problem(412, "changed", "the answer is \"");
+    let all = part(&[("range", "bytes=10-"), ("if-range", tag)]);
+    assert_eq!((all.status, all.header("content-length")), (200, after.header("content-length")));
+    // As of a position it is the same for ever.
+    let past = format!("/v1/evals.jsonl?asOf={head}");
+    assert_eq!(server.head(&past).header("etag"), server.head(&past).header("etag"));
+}
+
+#[test]
 fn every_column_is_documented_with_its_type() {
     let docs = std::fs::read_to_string(cairn_tests::root().join("docs/queries.md")).unwrap();
     let server = TestServer::start();
@@ -301,7 +371,7 @@ fn the_readers_that_people_use_agree() {
     }
     for table in TABLES {
         let readings = &by_table[table];
-        assert_eq!(readings.len(), 14, "{table}");
+        assert_eq!(readings.len(), 20, "{table}");
         assert!(!readings[0]["rows"].as_array().unwrap().is_empty());
         for reading in readings {
             assert_eq!(

@@ -21,6 +21,45 @@ fn health_and_readiness_say_how_far_the_projections_are() {
 }
 
 #[test]
+fn projections_are_rebuilt_while_the_server_answers() {
+    let server = TestServer::start();
+    let head = server.record(&common::history());
+    let ask = "query($at: Position!) { runs(first: 10, atLeast: $at) { totalCount } }";
+    let before = server.graphql(ask, json!({ "at": head }))["data"].clone();
+    let generation = |name: &str| {
+        let folder = server.folder().join("data/projections/default");
+        let used = std::fs::read_to_string(folder.join(format!("{name}.live"))).unwrap();
+        used.trim().split('-').nth(2).unwrap().parse::<u64>().unwrap()
+    };
+    let was = ["curves", "catalog"].map(generation);
+    let rebuild = |given: serde_json::Value| {
+        let mutation = "mutation($names: [String!], $engine: String) { rebuild(projections: $names, engine: $engine) { name \
+                        state answers watermark engine } }";
+        server.graphql(mutation, given)
+    };
+    let rebuilt = rebuild(json!({ "names": ["catalog"], "engine": "fjall" }));
+    let catalog =
+        json!({ "name": "catalog", "state": "FOLLOWING", "answers": true, "watermark": head, "engine": "fjall" });
+    assert_eq!(rebuilt["data"]["rebuild"][2], catalog, "{rebuilt}");
+    assert_eq!(["curves", "catalog"].map(generation), [was[0], was[1] + 1]);
+    assert_eq!(server.graphql(ask, json!({ "at": head }))["data"], before);
+    for (given, said) in [
+        (json!({ "names": ["katalog"] }), "there is no projection `katalog`; the projections are curves, evals"),
+        (json!({ "engine": "rocks" }), "`rocks` is not a storage engine"),
+    ] {
+        let refused = rebuild(given);
+        let error = &refused["errors"][0];
+        assert_eq!(error["extensions"]["code"], "malformed-request", "{refused}");
+        assert!(error["message"].as_str().unwrap().contains(said), "{refused}");
+    }
+    // As every write it is not for pages of other sites.
+    let body = json!({ "query": "mutation { rebuild { name } }" }).to_string();
+    let foreign = [JSON, ("origin", "https://evil.example")];
+    server.post("/graphql", &foreign, &body).problem(403, "foreign-origin", "evil.example");
+    server.post("/graphql", &[("content-type", "text/plain")], &body).problem(415, "unsupported-media-type", "json");
+}
+
+#[test]
 fn metrics_count_appends_requests_and_lag() {
     let server = TestServer::start();
     server.record(&[custom("1", "one"), custom("2", "two")]);

@@ -71,6 +71,11 @@ impl Arguments {
         Ok(())
     }
 
+    /// The same for the same question.
+    pub(super) fn key(&self) -> String {
+        format!("{:?}", self.0)
+    }
+
     pub(super) fn list(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }

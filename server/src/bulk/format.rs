@@ -1,6 +1,6 @@
 //! The formats, and the encoders that write them batch by batch.
 
-use super::pipe::{self, Pipe};
+use super::pipe;
 use super::rows;
 use crate::problem::Problem;
 use arrow_array::RecordBatch;
@@ -53,39 +53,39 @@ impl Format {
 }
 
 /// Writes batches of one schema.
-pub(super) enum Encoder {
-    Arrow(FileWriter<Pipe>),
-    ArrowStream(StreamWriter<Pipe>),
-    Parquet(Box<ArrowWriter<Pipe>>),
-    Csv(Pipe),
-    JsonLines(Pipe),
+pub(super) enum Encoder<W: Write + Send> {
+    Arrow(FileWriter<W>),
+    ArrowStream(StreamWriter<W>),
+    Parquet(Box<ArrowWriter<W>>),
+    Csv(W),
+    JsonLines(W),
 }
 
-impl Encoder {
-    pub(super) fn new(format: Format, mut pipe: Pipe, schema: SchemaRef) -> Result<Self, Problem> {
+impl<W: Write + Send> Encoder<W> {
+    pub(super) fn new(format: Format, mut out: W, schema: SchemaRef) -> Result<Self, Problem> {
         let options = || IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME));
         Ok(match format {
             Format::Arrow => {
                 let options = options().map_err(arrow)?;
-                Encoder::Arrow(FileWriter::try_new_with_options(pipe, &schema, options).map_err(arrow)?)
+                Encoder::Arrow(FileWriter::try_new_with_options(out, &schema, options).map_err(arrow)?)
             }
             Format::ArrowStream => {
                 let options = options().map_err(arrow)?;
-                Encoder::ArrowStream(StreamWriter::try_new_with_options(pipe, &schema, options).map_err(arrow)?)
+                Encoder::ArrowStream(StreamWriter::try_new_with_options(out, &schema, options).map_err(arrow)?)
             }
             Format::Parquet => {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::SNAPPY)
                     .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
                     .set_created_by(concat!("cairn ", env!("CARGO_PKG_VERSION")).to_owned());
-                let writer = ArrowWriter::try_new(pipe, schema, Some(properties.build())).map_err(parquet)?;
+                let writer = ArrowWriter::try_new(out, schema, Some(properties.build())).map_err(parquet)?;
                 Encoder::Parquet(Box::new(writer))
             }
             Format::Csv => {
-                pipe.write_all(rows::csv_head(&schema).as_bytes()).map_err(pipe::failed)?;
-                Encoder::Csv(pipe)
+                out.write_all(rows::csv_head(&schema).as_bytes()).map_err(pipe::failed)?;
+                Encoder::Csv(out)
             }
-            Format::JsonLines => Encoder::JsonLines(pipe),
+            Format::JsonLines => Encoder::JsonLines(out),
         })
     }
 
@@ -94,13 +94,14 @@ impl Encoder {
             Encoder::Arrow(writer) => writer.write(batch).map_err(arrow),
             Encoder::ArrowStream(writer) => writer.write(batch).map_err(arrow),
             Encoder::Parquet(writer) => writer.write(batch).map_err(parquet),
-            Encoder::Csv(pipe) => rows::write_csv(batch, pipe).map_err(pipe::failed),
-            Encoder::JsonLines(pipe) => rows::write_json(batch, pipe).map_err(pipe::failed),
+            Encoder::Csv(out) => rows::write_csv(batch, out).map_err(pipe::failed),
+            Encoder::JsonLines(out) => rows::write_json(batch, out).map_err(pipe::failed),
         }
     }
 
-    pub(super) fn finish(self) -> Result<(), Problem> {
-        let mut pipe = match self {
+    /// Writes what is left, and gives back what was written to.
+    pub(super) fn finish(self) -> Result<W, Problem> {
+        let mut out = match self {
             Encoder::Arrow(mut writer) => {
                 writer.finish().map_err(arrow)?;
                 writer.into_inner().map_err(arrow)?
@@ -110,9 +111,10 @@ impl Encoder {
                 writer.into_inner().map_err(arrow)?
             }
             Encoder::Parquet(writer) => writer.into_inner().map_err(parquet)?,
-            Encoder::Csv(pipe) | Encoder::JsonLines(pipe) => pipe,
+            Encoder::Csv(out) | Encoder::JsonLines(out) => out,
         };
-        pipe.flush().map_err(pipe::failed)
+        out.flush().map_err(pipe::failed)?;
+        Ok(out)
     }
 }
 

@@ -9,6 +9,7 @@ mod format;
 mod pipe;
 mod rows;
 mod runs;
+mod spool;
 mod table;
 
 use crate::problem::{Kind, Problem};
@@ -19,17 +20,21 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use cairn_processors::Context;
 use cairn_projections::ProjectionState;
 use cairn_schemas::Position;
 use format::{Encoder, Format};
 use pipe::Pipe;
+use spool::Wanted;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 use table::{Rows, Table, When};
+use tokio::sync::OwnedSemaphorePermit;
+
+pub(crate) use spool::Spools;
 
 /// Bulk reads at a time; a further one is told to come again.
 pub(crate) const READS_MAX: usize = 4;
@@ -52,9 +57,16 @@ where
     let mut router = Router::new();
     for table in TABLES {
         for format in Format::ALL {
-            let short = move |State(app): State<App>, query: Result<Query<Vec<(String, String)>>, QueryRejection>| async move {
+            let short = move |State(app): State<App>,
+                              method: Method,
+                              headers: HeaderMap,
+                              query: Result<Query<Vec<(String, String)>>, QueryRejection>| async move {
                 let Query(pairs) = query.map_err(|e| Problem::malformed(e.body_text()))?;
-                read(app, table, format, Arguments::of_pairs(table, pairs)?).await
+                let arguments = Arguments::of_pairs(table, pairs)?;
+                match Wanted::of(&method, &headers) {
+                    Some(wanted) => spool::read(app, table, format, arguments, wanted).await,
+                    None => read(app, table, format, arguments).await,
+                }
             };
             let long = move |State(app): State<App>, request: Request| async move {
                 let body = crate::events::body(request, BODY_BYTES_MAX).await?;
@@ -73,9 +85,24 @@ pub(crate) fn named() -> String {
     format!("/v1/{{{}}}.{{{}}}", tables.join(","), formats.join(","))
 }
 
-async fn read(app: App, table: &'static Table, format: Format, arguments: Arguments) -> Result<Response, Problem> {
-    let turn = app.begin_bulk()?;
-    let begun = Instant::now();
+/// A question that was found right: what its answer covers, and what is to be read.
+struct Asked {
+    table: &'static Table,
+    format: Format,
+    position: Option<Position>,
+    covered: serde_json::Value,
+    planned: Box<dyn Rows>,
+    /// One of the bulk reads at a time, and when it began.
+    turn: OwnedSemaphorePermit,
+    begun: Instant,
+}
+
+/// The position that an answer is as of, where a past one was asked for; and the last one that can be answered for.
+async fn past(
+    app: &App,
+    table: &Table,
+    arguments: &Arguments,
+) -> Result<(Option<Position>, Option<Position>), Problem> {
     let at_least = arguments.at_least()?;
     if let Some(position) = at_least {
         app.wait_for(position).await?;
@@ -88,28 +115,62 @@ async fn read(app: App, table: &'static Table, format: Format, arguments: Argume
         }
         None => None,
     };
-    let reached = reached(&app, table, as_of.max(at_least))?;
+    Ok((as_of, reached(app, table, as_of.max(at_least))?))
+}
+
+async fn ask(app: &App, table: &'static Table, format: Format, arguments: Arguments) -> Result<Asked, Problem> {
+    let turn = app.begin_bulk()?;
+    let begun = Instant::now();
+    let (as_of, reached) = past(app, table, &arguments).await?;
     // Every table is read as of one position, so that all of its rows are of one age.
     let position = as_of.or(reached);
     let covered = app.covered_json(position).await;
     let (ctx, when) = (app.ctx.clone(), When { position, is_past: as_of.is_some() });
     let planned = spawned(move || (table.plan)(&ctx, &arguments, when)).await?;
+    Ok(Asked { table, format, position, covered, planned, turn, begun })
+}
+
+/// Streams an answer.
+async fn read(app: App, table: &'static Table, format: Format, arguments: Arguments) -> Result<Response, Problem> {
+    let asked = ask(&app, table, format, arguments).await?;
     let (pipe, body) = Pipe::new(app.stopping.clone());
-    let ctx = app.ctx.clone();
-    let metadata = covered.clone();
-    let work = app.clone();
-    let span = tracing::info_span!(target: TARGET, "bulk read", table = table.name, format = format.extension());
+    let answer = answer(table, format, &asked.covered, body);
     tokio::task::spawn_blocking(move || {
-        let (_turn, _span) = (turn, span.entered());
-        let outcome = send(&ctx, planned, format, &metadata, pipe);
-        let (rows, word) = match &outcome {
-            Ok(rows) => (*rows, "answered"),
-            Err(Kind::Unavailable) => (0, "left"),
-            Err(_) => (0, "failed"),
-        };
-        work.telemetry.read_in_bulk(table.name, format.extension(), rows, word, begun.elapsed());
+        let breaker = pipe.breaker();
+        if let Err(problem) = asked.encode(&app, pipe) {
+            breaker.break_off(&problem);
+        }
     });
-    Ok(answer(table, format, &covered, body))
+    Ok(answer)
+}
+
+impl Asked {
+    /// Encodes all rows into `out`, which is given back; on a thread that may block. An error after the first byte must
+    /// break a transfer off, so that no reader takes a part for the whole.
+    fn encode<W: Write + Send>(self, app: &App, out: W) -> Result<W, Problem> {
+        let Asked { table, format, covered, planned, turn, begun, .. } = self;
+        let span = tracing::info_span!(target: TARGET, "bulk read", table = table.name, format = format.extension());
+        let (_turn, _span) = (turn, span.entered());
+        let schema = table::with_coverage(planned.schema(), &covered);
+        let mut rows = 0;
+        let encoded = Encoder::new(format, out, Arc::new(schema)).and_then(|mut encoder| {
+            planned.send(&app.ctx, &mut |batch| {
+                rows += batch.num_rows() as u64;
+                encoder.write(&batch)
+            })?;
+            encoder.finish()
+        });
+        let (rows, word) = match &encoded {
+            Ok(_) => (rows, "answered"),
+            Err(problem) if problem.kind == Kind::Unavailable => (0, "left"),
+            Err(problem) => {
+                tracing::error!(problem = problem.detail, "a bulk read was broken off");
+                (0, "failed")
+            }
+        };
+        app.telemetry.read_in_bulk(table.name, format.extension(), rows, word, begun.elapsed());
+        encoded
+    }
 }
 
 /// The last position that a table's projection covers. One that stopped before `needed` says so: waiting does not help.
@@ -141,38 +202,9 @@ fn answer(table: &Table, format: Format, covered: &serde_json::Value, body: Body
             header::CONTENT_DISPOSITION.as_str(),
             format!("attachment; filename=\"{}.{}\"", table.name, format.extension()),
         ),
+        (header::ACCEPT_RANGES.as_str(), "bytes".to_owned()),
         (POSITION_HEADER, covered["position"].as_u64().unwrap_or(0).to_string()),
         (CHECKPOINT_HEADER, checkpoint),
     ];
     (headers, body).into_response()
-}
-
-/// Encodes all batches into the pipe; gives the number of rows. An error after the first byte breaks the transfer off, so
-/// that no reader takes a part for the whole.
-fn send(
-    ctx: &Context,
-    planned: Box<dyn Rows>,
-    format: Format,
-    covered: &serde_json::Value,
-    pipe: Pipe,
-) -> Result<u64, Kind> {
-    let schema = table::with_coverage(planned.schema(), covered);
-    let breaker = pipe.breaker();
-    let outcome = (|| {
-        let mut encoder = Encoder::new(format, pipe, Arc::new(schema))?;
-        let mut rows = 0;
-        planned.send(ctx, &mut |batch| {
-            rows += batch.num_rows() as u64;
-            encoder.write(&batch)
-        })?;
-        encoder.finish()?;
-        Ok(rows)
-    })();
-    outcome.map_err(|problem: Problem| {
-        if problem.kind != Kind::Unavailable {
-            tracing::error!(problem = problem.detail, "a bulk read was broken off");
-        }
-        breaker.break_off(&problem);
-        problem.kind
-    })
 }

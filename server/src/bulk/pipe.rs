@@ -88,6 +88,8 @@ impl Breaker {
 pub(super) fn failed(error: io::Error) -> Problem {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Problem::new(Kind::Unavailable, error.to_string()),
+        io::ErrorKind::FileTooLarge => Problem::new(Kind::TooLarge, error.to_string()),
+        io::ErrorKind::StorageFull => Problem::new(Kind::DiskFull, "no room for an answer in parts").retry_after(30),
         _ => Problem::internal(error.to_string()),
     }
 }

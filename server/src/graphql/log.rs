@@ -106,6 +106,8 @@ pub(crate) struct Projection {
     lag: Long,
     /// What it does now.
     state: ProjectionState,
+    /// Whether questions to it are answered: not while its first store is still being filled.
+    answers: bool,
     /// Events that the store being filled holds; null where none is.
     rebuild_done: Option<Long>,
     /// Events that the store being filled will hold; null where none is.
@@ -140,6 +142,7 @@ impl From<ProjectionStatus> for Projection {
             watermark: status.watermark.map(Position),
             lag: Long(status.lag),
             state,
+            answers: status.answers,
             rebuild_done,
             rebuild_total,
             stopped_position,

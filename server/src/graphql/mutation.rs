@@ -1,4 +1,4 @@
-//! What can be changed: events appended, pipelines run, models promoted and rolled back.
+//! What can be changed: events appended, pipelines run, models promoted and rolled back, projections rebuilt.
 
 use crate::cursor;
 use crate::events::DEADLINE as APPEND_DEADLINE;
@@ -11,6 +11,7 @@ use cairn_schemas::{NewEvent, RawJson, RunId};
 use serde_json::Value;
 use std::time::Instant;
 
+use super::log::{self, Projection};
 use super::pipelines::PipelineRun;
 use super::scalars::{Long, Position, Ref, Timestamp};
 
@@ -113,6 +114,24 @@ impl Mutation {
         #[graphql(desc = "What runPipeline gave.")] id: String,
     ) -> Result<PipelineRun> {
         Ok(PipelineRun(ctx.data::<App>()?.pipelines.cancel(&id)?))
+    }
+
+    /// Makes projections anew from the first event, and answers when that is done. The stores in use answer meanwhile,
+    /// `projections` says how far it is, and it goes on if its asker leaves. One at a time.
+    async fn rebuild(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "curves, evals, catalog, lineage; all where absent. They share one reading of the log.")]
+        projections: Option<Vec<String>>,
+        #[graphql(
+            desc = "What the new stores lie in: sled, fjall, or auto, by the length of the log, as where absent."
+        )]
+        engine: Option<String>,
+    ) -> Result<Vec<Projection>> {
+        let app = ctx.data::<App>()?;
+        let engine = engine.as_deref().map(str::parse).transpose().map_err(Problem::from)?;
+        app.rebuild(projections.unwrap_or_default(), engine).await?;
+        Ok(log::projections(app))
     }
 
     /// Makes a model what a deployment answers with. Refused unless the latest gate on that model passed.

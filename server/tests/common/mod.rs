@@ -100,6 +100,9 @@ impl TestServer {
         }
         answer(request.call().unwrap())
     }
+    pub(crate) fn head(&self, path: &str) -> Answer {
+        answer(self.agent.head(self.url(path)).call().unwrap())
+    }
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
         let mut request = self.agent.post(self.url(path));
         for (name, value) in headers {
