@@ -76,7 +76,8 @@ fn chain(error: &anyhow::Error) -> String {
 fn hint(code: u8) -> Option<&'static str> {
     match code {
         HELD => Some(
-            "`cairn log`, `lineage`, `curves`, `best`, `compare`, `status` and `verify` work beside the process that holds it",
+            "`cairn log`, `lineage`, `curves`, `best`, `compare`, `status` and `verify` work beside the process that holds it; \
+             `cairn rebuild` does beside `cairn serve`",
         ),
         DIFFERS => Some("keep the directory as it is: `cairn verify --json` gives the finding for a report"),
         _ => None,

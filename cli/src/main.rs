@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod out;
+mod beside;
 mod commands;
 mod exit;
 mod logging;
@@ -101,7 +102,7 @@ enum Command {
     Restore(commands::restore::Args),
     /// Back up keys and vault, or give them to a restored ledger.
     Vault(commands::vault::Args),
-    /// Rebuild projections from the ledger.
+    /// Rebuild projections from the ledger; beside `cairn serve` the server does it, and answers on.
     Rebuild(commands::rebuild::Args),
     /// Show what is here: head, checkpoint, projections, what is deployed.
     Status(commands::status::Args),

@@ -75,9 +75,33 @@ fn a_served_ledger_takes_events_and_answers() {
     assert!(served.curl("/metrics", &[]).1.contains("cairn_"));
     assert!(served.curl("/graphql", &["-H", "accept: text/html"]).1.contains("graphiql"));
 
+    as_the_server_has_them(&place, &served);
+
     place.cairn(&["append"]).refuses(6, &["already open", &served.url]);
     place.cairn(&["lineage", "helper"]).ok();
     assert!(place.cairn(&["log", "--type", "step_logged"]).ok().out.lines().count() > 1);
     served.stop();
     place.cairn(&["verify"]).ok();
+}
+
+/// Beside a server the stores are shown, and rebuilt, by the server.
+fn as_the_server_has_them(place: &Place, served: &Served) {
+    let of_server = served.graphql("{ log { size } projections { name version engine watermark } }");
+    let status = place.json(&["status"]);
+    assert_eq!((&status["held_by_another"], &status["head"]), (&json!(true), &of_server["log"]["size"]), "{status}");
+    let rows = status["projections"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    for (row, wanted) in rows.iter().zip(of_server["projections"].as_array().unwrap()) {
+        // In memory it would be a replay of its own.
+        assert!(row["engine"] == "sled" && row["state"] == "following" && row["answers"] == true, "{status}");
+        assert_eq!((&row["name"], &row["version"]), (&wanted["name"], &wanted["version"]));
+    }
+    assert!(status["entities"]["deployment"]["newest"][0]["ref"] == "deployment:helper", "{status}");
+    let shown = place.cairn(&["status"]).ok().out;
+    assert!(shown.contains(&served.url) && shown.contains("following  (sled, version "), "{shown}");
+
+    let rebuilt = place.json(&["rebuild", "curves", "--engine", "fjall"]);
+    assert_eq!((&rebuilt[0]["name"], &rebuilt[0]["engine"]), (&json!("curves"), &json!("fjall")), "{rebuilt}");
+    assert!(place.cairn(&["rebuild", "curves"]).ok().out.contains("rebuilt by the server at http://"));
+    place.cairn(&["rebuild", "curve"]).refuses(4, &["there is no projection `curve`", "curves, evals"]);
 }

@@ -1,11 +1,23 @@
-//! `cairn rebuild`: delete projections and make them again from the ledger; prints each one's digest.
+//! `cairn rebuild`: make projections again from the ledger, and print each one's digest; beside a server, have the server
+//! do it while it answers on.
 
 use super::{Outcome, done, print_json};
-use crate::Globals;
+use crate::beside::{self, Server};
 use crate::render::progress;
 use crate::render::table::Table;
+use crate::{Globals, exit};
 use cairn_processors::Context;
 use cairn_projections::Choice;
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often a server is asked how far it is.
+const TICK: Duration = Duration::from_millis(500);
+const PROGRESS: &str = "{ projections { name state rebuildDone rebuildTotal } }";
+const REBUILD: &str = "mutation($projections: [String!], $engine: String) { rebuild(projections: $projections, engine: \
+                       $engine) { name version engine watermark state } }";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -18,28 +30,88 @@ pub(crate) struct Args {
     engine: Option<String>,
 }
 
+/// How far each is: they are filled together, and the bar shows the one that is least far.
+struct Progress {
+    bar: ProgressBar,
+    reached: BTreeMap<String, u64>,
+}
+
+impl Progress {
+    fn of(globals: &Globals) -> Self {
+        Self { bar: progress::bar(globals.json), reached: BTreeMap::new() }
+    }
+    fn tell(&mut self, name: &str, done: u64, total: u64) {
+        self.reached.insert(name.to_owned(), done);
+        self.bar.set_length(total);
+        if let Some((name, done)) = self.reached.iter().min_by_key(|(_, done)| **done) {
+            self.bar.set_position(*done);
+            self.bar.set_message(name.clone());
+        }
+    }
+}
+
 pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     // Before anything is opened: a mistyped engine changes nothing.
     let engine = match args.engine.as_deref().map(str::parse).transpose()? {
         Some(Choice::Always(engine)) => Some(engine),
         Some(Choice::BySize) | None => None,
     };
-    let context = super::writer_as_it_is(globals)?;
+    let context = match super::writer_as_it_is(globals) {
+        Ok(context) => context,
+        Err(error) => return beside_its_holder(globals, args, error),
+    };
     let names: Vec<&str> = args.names.iter().map(String::as_str).collect();
-    let bar = progress::bar(globals.json);
-    // They are filled together: the bar shows the one that is least far.
-    let mut reached = std::collections::BTreeMap::new();
-    context.projections().rebuild_on(engine, &names, &mut |name, done, total| {
-        reached.insert(name.to_owned(), done);
-        bar.set_length(total);
-        if let Some((name, done)) = reached.iter().min_by_key(|(_, done)| **done) {
-            bar.set_position(*done);
-            bar.set_message(name.clone());
-        }
-    })?;
-    bar.finish_and_clear();
+    let mut progress = Progress::of(globals);
+    context.projections().rebuild_on(engine, &names, &mut |name, done, total| progress.tell(name, done, total))?;
+    progress.bar.finish_and_clear();
     super::catch_up(&context)?;
     print_digests(globals, &context)
+}
+
+fn beside_its_holder(globals: &Globals, args: &Args, error: anyhow::Error) -> Outcome {
+    let Some(holder) = beside::holder(&error) else { return Err(error) };
+    let Some(server) = Server::of(&holder) else {
+        let message = format!(
+            "{error}; it is no server, so nothing can be rebuilt beside it: give `cairn rebuild` again when it has ended \
+             (beside `cairn serve`, `cairn rebuild` has the server do it)"
+        );
+        return Err(exit::Coded { code: exit::HELD, message }.into());
+    };
+    let rebuilt = beside::block_on(ask(globals, args, &server))?;
+    if globals.json {
+        print_json(&rebuilt);
+        return done();
+    }
+    say!("rebuilt by the server at {}, which answered meanwhile", server.url);
+    let mut table = Table::new(&["projection", "watermark", "engine", "version", "state"]);
+    for row in rebuilt.as_array().into_iter().flatten() {
+        let text = |name: &str| row[name].as_str().map_or_else(|| row[name].to_string(), str::to_lowercase);
+        table.row(["name", "watermark", "engine", "version", "state"].map(text));
+    }
+    say_raw!("{table}");
+    done()
+}
+
+/// Has the server rebuild, and shows meanwhile how far it is.
+async fn ask(globals: &Globals, args: &Args, server: &Server) -> anyhow::Result<Value> {
+    let mut progress = Progress::of(globals);
+    let projections = (!args.names.is_empty()).then_some(&args.names);
+    let rebuilding = server.make(REBUILD, json!({ "projections": projections, "engine": args.engine }));
+    tokio::pin!(rebuilding);
+    let rebuilt = loop {
+        tokio::select! {
+            rebuilt = &mut rebuilding => break rebuilt,
+            () = tokio::time::sleep(TICK) => {}
+        }
+        let Ok((data, _)) = server.ask(PROGRESS).await else { continue };
+        for row in data["projections"].as_array().into_iter().flatten() {
+            if let (Some(done), Some(total)) = (row["rebuildDone"].as_u64(), row["rebuildTotal"].as_u64()) {
+                progress.tell(row["name"].as_str().unwrap_or_default(), done, total);
+            }
+        }
+    };
+    progress.bar.finish_and_clear();
+    Ok(rebuilt?["rebuild"].clone())
 }
 
 pub(crate) fn print_digests(globals: &Globals, context: &Context) -> Outcome {
