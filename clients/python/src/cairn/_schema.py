@@ -1816,6 +1816,8 @@ class Projection(Read):
     """Events of the log that it does not cover yet."""
     state: ProjectionState
     """What it does now."""
+    answers: bool
+    """Whether questions to it are answered: not while its first store is still being filled."""
     rebuild_done: int | None
     """Events that the store being filled holds; null where none is."""
     rebuild_total: int | None
@@ -1825,7 +1827,9 @@ class Projection(Read):
     error: str | None
     """Why it cannot apply that event; null where it goes on."""
 
-    SELECTION: ClassVar[str] = "name version engine watermark lag state rebuildDone rebuildTotal stoppedPosition error"
+    SELECTION: ClassVar[str] = (
+        "name version engine watermark lag state answers rebuildDone rebuildTotal stoppedPosition error"
+    )
     READERS: ClassVar[Readers] = (
         ("name", "name", as_is),
         ("version", "version", whole),
@@ -1833,6 +1837,7 @@ class Projection(Read):
         ("watermark", "watermark", maybe(whole)),
         ("lag", "lag", whole),
         ("state", "state", word),
+        ("answers", "answers", as_is),
         ("rebuild_done", "rebuildDone", maybe(whole)),
         ("rebuild_total", "rebuildTotal", maybe(whole)),
         ("stopped_position", "stoppedPosition", maybe(whole)),
@@ -1845,6 +1850,7 @@ class Projection(Read):
         "watermark": "whole",
         "lag": "whole",
         "state": "text",
+        "answers": "truth",
         "rebuild_done": "whole",
         "rebuild_total": "whole",
         "stopped_position": "whole",
