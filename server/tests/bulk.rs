@@ -204,7 +204,7 @@ fn wrong_questions_are_refused_before_anything_is_sent() {
         server.get(&format!("/v1/{path}")).problem(400, "malformed-request", said);
     }
     for name in ["task", "suite", "metric", "slice"] {
-        let unknown = server.get(&format!("/v1/evals.csv?{name}=nope"));
+        let unknown = server.get(&format!("/v1/evals.csv?{name}=nope&atLeast={head}"));
         unknown.problem(404, "not-found", &format!("{name} `nope`: no result is of it; there are "));
     }
     let post = |body: &str| server.post("/v1/curves.arrow", &[JSON], body);
@@ -269,7 +269,8 @@ fn a_reader_that_does_not_read_holds_the_server_to_a_few_chunks() {
 
 #[test]
 fn an_answer_is_read_in_parts_of_one_length() {
-    let (server, head) = filled();
+    let (server, before) = filled();
+    let head = before + 1;
     server.query(&format!("{{ coverage(atLeast: {head}) {{ position }} }}"));
     let part = |path: &str, range: &str| server.get_with(path, &[("range", range)]);
     for format in ["parquet", "arrow", "csv", "jsonl"] {
@@ -308,7 +309,8 @@ fn an_answer_is_read_in_parts_of_one_length() {
 
 #[test]
 fn parts_are_of_one_answer_though_the_log_grows() {
-    let (server, head) = filled();
+    let (server, before) = filled();
+    let head = before + 1;
     server.query(&format!("{{ coverage(atLeast: {head}) {{ position }} }}"));
     let path = "/v1/runs.jsonl";
     let part = |headers: &[(&str, &str)]| server.get_with(path, headers);
@@ -371,7 +373,7 @@ fn the_readers_that_people_use_agree() {
     }
     for table in TABLES {
         let readings = &by_table[table];
-        assert_eq!(readings.len(), 20, "{table}");
+        assert_eq!(readings.len(), 19, "{table}");
         assert!(!readings[0]["rows"].as_array().unwrap().is_empty());
         for reading in readings {
             assert_eq!(

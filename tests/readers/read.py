@@ -103,7 +103,6 @@ def readings(table):
     yield "polars URL parquet scanned", of_polars(polars.scan_parquet(f"{url}.parquet").collect())
     yield "polars URL file", of_polars(polars.read_ipc(f"{url}.arrow"))
     yield "polars URL csv", of_polars(polars.read_csv(f"{url}.csv"))
-    yield "polars URL json lines", of_polars(polars.read_ndjson(f"{url}.jsonl", infer_schema_length=None))
     yield "pandas URL parquet", of_pandas(pandas.read_parquet(f"{url}.parquet"))
     yield "json lines", {
         name: [json.loads(line)[name] for line in lines.splitlines()] for name in json.loads(lines.splitlines()[0])
