@@ -44,7 +44,12 @@ impl FromStr for AsOf {
         };
         parsed.map_err(|_| Error::AsOf {
             given: text.chars().take(60).collect(),
-            why: "it is neither a position such as 1041 nor a recorded time such as 2026-01-31T12:00:00Z".into(),
+            why: match digits && text.bytes().all(|b| b == b'0') {
+                true => "it is before the first event, whose position is 1".into(),
+                false => {
+                    "it is neither a position such as 1041 nor a recorded time such as 2026-01-31T12:00:00Z".into()
+                }
+            },
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{Context, Error, history};
 use cairn_schemas::events::dataset::{Split, VersionCommitted};
-use cairn_schemas::{Blake3, Event, Ref};
+use cairn_schemas::{Blake3, Event, Position, Ref};
 use serde::{Deserialize, Serialize};
 
 /// One row of a split. Absent and empty fields are the same.
@@ -59,6 +59,11 @@ pub struct DatasetVersion {
 impl DatasetVersion {
     /// Finds the version in the ledger; an unknown or withdrawn one is refused by name.
     pub fn find(ctx: &Context, reference: &Ref) -> Result<Self, Error> {
+        Self::find_at(ctx, reference, None)
+    }
+
+    /// Finds the version as it was at a position; see [`find`](Self::find).
+    pub(crate) fn find_at(ctx: &Context, reference: &Ref, as_of: Option<Position>) -> Result<Self, Error> {
         if !matches!(reference, Ref::Dataset { .. }) {
             return Err(Error::refused(
                 format!("`{reference}` is not a dataset"),
@@ -71,15 +76,17 @@ impl DatasetVersion {
             hint: "a `dataset` job of that name and version makes it".into(),
         };
         ctx.projections().catch_up()?;
-        let entity = ctx.projections().catalog().get(&reference.to_string())?.ok_or_else(unknown)?;
+        let entity = ctx.projections().catalog().state(&reference.to_string(), as_of)?.ok_or_else(unknown)?;
         if entity.state == "withdrawn" {
             return Err(Error::refused(format!("dataset `{reference}`"), "was withdrawn; use a version that was not"));
         }
         let committed = history::first(ctx, entity.created_position, &mut |recorded| match &recorded.event {
-            Event::VersionCommitted(event) if event.dataset == *reference => Some(event.clone()),
+            Event::VersionCommitted(event) if event.dataset == *reference => Some((recorded.position, event.clone())),
             _ => None,
         })?;
-        let committed = committed.ok_or_else(unknown)?;
+        let by_then = |position: &Position| as_of.is_none_or(|as_of| *position <= as_of);
+        let committed = committed.filter(|(position, _)| by_then(position));
+        let (_, committed) = committed.ok_or_else(unknown)?;
         Ok(Self { reference: reference.clone(), committed })
     }
 

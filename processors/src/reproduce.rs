@@ -180,7 +180,7 @@ fn recorded_job(ctx: &Context, run: &RunId) -> Result<JobRecord, Error> {
     let job = ctx.projections().catalog().job(run)?;
     let is_own = |job: &JobRecord| JobKind::parse(&job.kind).is_some() || job.kind == ERASE;
     let Some(job) = job.filter(is_own) else {
-        let found = provenance_of(ctx, run)?;
+        let found = provenance_of(ctx, run, None)?;
         let what = match found.is_complete {
             true => "all that is needed for that is recorded: `cairn reproduce --check` shows it".to_owned(),
             false => format!("missing for that: {}", complete::told(&found.missing)),

@@ -31,7 +31,7 @@ use cairn_schemas::{Blake3, Position, Ref, RunId, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection::new("catalog", 5, apply::apply).viewed(lists::load);
+pub(crate) static PROJECTION: Projection = Projection::new("catalog", 6, apply::apply).viewed(lists::load);
 
 /// The lists that can be asked for. `gate` lists judgments that are gates, `training` runs that train.
 pub const KINDS: [&str; 12] = [
@@ -156,6 +156,14 @@ pub struct CheckpointRecord {
     pub weights_digest: Option<Blake3>,
     /// Where one that is kept elsewhere is kept.
     pub location: Option<String>,
+    pub position: Position,
+    pub recorded_at: Timestamp,
+}
+
+/// A document that a dataset is made of, and the event that says so.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct NamedDocument {
+    pub document: Ref,
     pub position: Position,
     pub recorded_at: Timestamp,
 }

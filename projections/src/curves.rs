@@ -20,7 +20,7 @@ mod tests;
 pub use aggregate::{Aggregate, AggregatePoint, AggregateQuery};
 pub use bulk::CurveBlock;
 pub use origin::{Offset, Part};
-pub use query::{CurveAnswer, CurveQuery, MetricSummary};
+pub use query::{CurveAnswer, CurveQuery, MetricSummary, Pattern};
 pub use smooth::Smoothing;
 
 pub use crate::attempts::Takeover;
@@ -28,7 +28,7 @@ use crate::projection::{Live, Projection};
 use cairn_schemas::{Position, Timestamp};
 use std::sync::Arc;
 
-pub(crate) static PROJECTION: Projection = Projection::new("curves", 2, apply::apply).digested(digest::digest);
+pub(crate) static PROJECTION: Projection = Projection::new("curves", 3, apply::apply).digested(digest::digest);
 
 /// What a curve is drawn along.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]

@@ -38,7 +38,7 @@ pub enum Error {
     UnknownEngine { given: String },
     #[error("there is no projection `{given}`; the projections are {}", known.join(", "))]
     UnknownProjection { given: String, known: Vec<&'static str> },
-    #[error("the cursor `{given}` does not belong to this query; use the `next` of a page of the same query")]
+    #[error("the cursor `{given}` does not belong to this query; use one that a page of the same query gave")]
     Cursor { given: String },
     /// What nothing is known of, and what there is instead.
     #[error("{what}: {why}")]

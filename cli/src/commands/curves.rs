@@ -106,7 +106,7 @@ pub(crate) fn run(globals: &Globals, args: &Args) -> Outcome {
     let as_of = args.as_of.map(resolved).transpose()?;
     let curves = context.projections().curves();
     for run in &args.runs {
-        if curves.runs_metrics(run)?.is_empty() {
+        if curves.runs_metrics(run, None)?.is_empty() {
             return Err(exit::not_found(format!("run:{run} has no curves; `cairn status` lists runs")));
         }
     }

@@ -64,7 +64,7 @@ fn show(reproduction: &Reproduction) {
 }
 
 fn check(globals: &Globals, run: &RunId) -> Outcome {
-    let found = provenance_of(&reader(globals)?, run)?;
+    let found = provenance_of(&reader(globals)?, run, None)?;
     match globals.json {
         true => print_json(&serde_json::to_value(&found)?),
         false => show_provenance(&found),

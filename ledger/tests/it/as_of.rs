@@ -72,7 +72,9 @@ fn an_as_of_is_written_as_a_position_or_a_time() {
     for text in ["2026-01-31", "2026-01-31T12:00:00+02:00"] {
         assert_eq!(text.parse::<AsOf>().unwrap(), AsOf::Recorded(text.parse().unwrap()));
     }
-    for wrong in ["", "0", "-1", "now", "yesterday", "99999999999999999999999", "2026-13-01", "1.5"] {
+    let before = "0".parse::<AsOf>().unwrap_err().to_string();
+    assert!(before.contains("before the first event, whose position is 1"), "{before}");
+    for wrong in ["", "-1", "now", "yesterday", "99999999999999999999999", "2026-13-01", "1.5"] {
         let error = wrong.parse::<AsOf>().unwrap_err().to_string();
         assert!(error.contains("position such as 1041") && error.contains("2026-01-31T12:00:00Z"), "{error}");
     }

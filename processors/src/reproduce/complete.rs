@@ -6,7 +6,7 @@ use crate::pipeline::JobKind;
 use crate::{Context, Error};
 use cairn_projections::catalog::{Entity, RunState};
 use cairn_projections::lineage::codes;
-use cairn_schemas::{Ref, RunId};
+use cairn_schemas::{Position, Ref, RunId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -50,40 +50,39 @@ pub struct Provenance {
     pub missing: Vec<Missing>,
 }
 
-/// Looks at everything that a run was made of.
-pub fn provenance_of(ctx: &Context, run: &RunId) -> Result<Provenance, Error> {
+/// Looks at everything that a run was made of; at what had been recorded by a position, where one is given. Whether bytes
+/// are stored is said of now, whichever.
+pub fn provenance_of(ctx: &Context, run: &RunId, as_of: Option<Position>) -> Result<Provenance, Error> {
     ctx.projections().catch_up()?;
     let reference = Ref::Run(*run).to_string();
-    let entity = ctx.projections().catalog().get(&reference)?;
+    let entity = ctx.projections().catalog().state(&reference, as_of)?;
     let entity = entity.ok_or_else(|| Error::UnknownRef {
         kind: "run",
         reference,
         hint: "`cairn status` names the latest".into(),
     })?;
-    let job = ctx.projections().catalog().job(run)?;
-    let own = job.as_ref().filter(|job| JobKind::parse(&job.kind).is_some() || job.kind == ERASE);
-    let mut look = Look { ctx, entity: &entity, recorded: Vec::new(), missing: Vec::new() };
+    let job = |member: &str| entity.attributes.pointer(&format!("/job/{member}")).and_then(Value::as_str);
+    let own = job("kind").filter(|kind| JobKind::parse(kind).is_some() || *kind == ERASE);
+    let mut look = Look { ctx, entity: &entity, as_of, recorded: Vec::new(), missing: Vec::new() };
     look.start();
     look.code();
     look.settings();
     if entity.attributes.get("training").is_some() {
         look.training();
     }
-    if own.is_none_or(|job| job.kind != ERASE) {
+    if own != Some(ERASE) {
         look.inputs(ctx, run)?;
     }
-    if let Some(job) = own
-        && job.state != RunState::Completed
-        && job.kind != JobKind::Train.as_str()
-    {
-        look.lacks("result", format!("it is {}, so it left nothing to compare with", job.state), "run it to its end");
+    let state = job("state").unwrap_or_default();
+    if own.is_some_and(|kind| kind != JobKind::Train.as_str()) && state != RunState::Completed.as_str() {
+        look.lacks("result", format!("it is {state}, so it left nothing to compare with"), "run it to its end");
     }
     let (recorded, missing) = (look.recorded, look.missing);
     Ok(Provenance {
         run: *run,
         kind: kind_of(&entity),
         by: if own.is_some() { RunBy::Cairn } else { RunBy::Outside },
-        manner: own.map(|job| match job.kind.as_str() {
+        manner: own.map(|kind| match kind {
             ERASE | "deploy" => Manner::Checked,
             _ => Manner::Replayed,
         }),
@@ -101,6 +100,7 @@ fn kind_of(entity: &Entity) -> String {
 struct Look<'a> {
     ctx: &'a Context,
     entity: &'a Entity,
+    as_of: Option<Position>,
     recorded: Vec<Part>,
     missing: Vec<Missing>,
 }
@@ -173,7 +173,7 @@ impl Look<'_> {
         if let Some(parent) = self.at(&["/training/parent", "/training/forked_from/from_run"]).cloned() {
             let text = parent.as_str().unwrap_or_default();
             let reference = if text.starts_with("run:") { text.to_owned() } else { format!("run:{text}") };
-            let entity = self.ctx.projections().catalog().get(&reference).ok().flatten();
+            let entity = self.ctx.projections().catalog().state(&reference, self.as_of).ok().flatten();
             match entity.filter(|entity| entity.attributes.get("training").is_some()) {
                 Some(_) => self.has("parent", reference),
                 None => self.lacks(
@@ -186,7 +186,8 @@ impl Look<'_> {
         let completed = self.at(&["/training/weights_digest"]).cloned();
         let run = self.entity.reference.strip_prefix("run:").and_then(|run| run.parse().ok());
         let checkpoints = run.map_or(0, |run: RunId| {
-            self.ctx.projections().catalog().checkpoints(&run).map_or(0, |checkpoints| checkpoints.len())
+            let found = self.ctx.projections().catalog().checkpoints_at(&run, self.as_of);
+            found.map_or(0, |checkpoints| checkpoints.len())
         });
         match (completed, checkpoints) {
             (Some(digest), _) => self.has("result", digest.as_str().unwrap_or_default()),
@@ -203,7 +204,7 @@ impl Look<'_> {
     fn inputs(&mut self, ctx: &Context, run: &RunId) -> Result<(), Error> {
         let lineage = ctx.projections().lineage();
         let direction = cairn_projections::lineage::Direction::Up;
-        let used = lineage.neighbours(&Ref::Run(*run), direction, None, None, None, usize::MAX)?;
+        let used = lineage.neighbours(&Ref::Run(*run), direction, None, self.as_of, None, usize::MAX)?;
         let (mut stored, mut named) = (0u64, 0u64);
         for input in used.neighbours {
             let why = match &input {
@@ -236,7 +237,7 @@ impl Look<'_> {
     }
 
     fn why_no_dataset(&self, dataset: &Ref) -> Option<String> {
-        let version = match DatasetVersion::find(self.ctx, dataset) {
+        let version = match DatasetVersion::find_at(self.ctx, dataset, self.as_of) {
             Ok(version) => version,
             Err(error) => return Some(error.chain()),
         };
@@ -245,7 +246,7 @@ impl Look<'_> {
     }
 
     fn why_no_model(&self, model: &Ref) -> Result<Option<String>, Error> {
-        let Some(entity) = self.ctx.projections().catalog().get(&model.to_string())? else {
+        let Some(entity) = self.ctx.projections().catalog().state(&model.to_string(), self.as_of)? else {
             return Ok(Some("it is not registered".to_owned()));
         };
         let weights = entity.attributes.get("weights").and_then(Value::as_str);

@@ -107,7 +107,7 @@ fn an_ingestion_is_read_again_where_its_sources_are_and_checked_where_they_are_n
     let damaged = reproduce(&ctx, &run, elsewhere.path(), &Quiet).unwrap();
     let differing: Vec<_> = damaged.compared.iter().filter(|c| !c.is_equal()).map(|c| c.what.as_str()).collect();
     assert_eq!(differing, ["shard 1", "documents", "documents whose digests are as recorded"]);
-    let lost = provenance_of(&ctx, &run_of(&report, "corpus")).unwrap();
+    let lost = provenance_of(&ctx, &run_of(&report, "corpus"), None).unwrap();
     assert!(!lost.is_complete && lost.missing[0].what == "input", "{lost:#?}");
 }
 
@@ -119,7 +119,7 @@ fn a_run_from_outside_says_exactly_what_is_missing() {
     ran(&place, &ctx, "1.0.0");
     let (bare, whole, named) = (RunId::generate(), RunId::generate(), RunId::generate());
     append(&ctx, "bare", RunStarted { parent: Some(named), ..started(bare, None, "{}") });
-    let found = provenance_of(&ctx, &bare).unwrap();
+    let found = provenance_of(&ctx, &bare, None).unwrap();
     let missing: Vec<&str> = found.missing.iter().map(|missing| missing.what).collect();
     assert_eq!(missing, ["code", "config", "environment", "data", "parent", "result"]);
     assert_eq!((found.by, found.manner, found.is_complete), (RunBy::Outside, None, false));
@@ -150,11 +150,11 @@ fn a_run_from_outside_says_exactly_what_is_missing() {
             weights_digest: Blake3::of(b"b"),
         },
     );
-    let found = provenance_of(&ctx, &whole).unwrap();
+    let found = provenance_of(&ctx, &whole, None).unwrap();
     assert!(found.is_complete && found.by == RunBy::Outside, "{found:#?}");
     let refused = reproduce(&ctx, &whole, place.dir.path(), &Quiet).unwrap_err().to_string();
     assert!(refused.contains("all that is needed for that is recorded"), "{refused}");
-    let unknown = provenance_of(&ctx, &RunId::generate()).unwrap_err();
+    let unknown = provenance_of(&ctx, &RunId::generate(), None).unwrap_err();
     assert!(matches!(unknown, Error::UnknownRef { kind: "run", .. }), "{unknown}");
 }
 

@@ -19,7 +19,7 @@ fn every_kind_that_can_be_replayed_is_equal_and_leaves_no_second_truth() {
     let replayed = ["sums", "corpus", "vocabulary", "base", "tuned", "tuned-exam", "judge", "gate", "live"];
     for job in replayed {
         let run = run_of(&report, job);
-        let whole = provenance_of(&ctx, &run).unwrap();
+        let whole = provenance_of(&ctx, &run, None).unwrap();
         assert!(whole.is_complete && whole.by == RunBy::Cairn, "{job}: {whole:#?}");
         let found = reproduce(&ctx, &run, dir.path(), &Quiet).unwrap();
         assert!(found.equal, "{job}: {found:#?}");

@@ -1,8 +1,8 @@
 //! Questions to the catalog: versions, aliases and deployments, now and before.
 
 use super::query::bounded;
-use super::rows::{self, ActiveRow, AliasChangeRow, ChangeRow, EntityRow};
-use super::{ActiveModel, AliasChange, Catalog, DeploymentChange, DeploymentRecord, Page, past};
+use super::rows::{self, ActiveRow, AliasChangeRow, ChangeRow, DocumentsRow, EntityRow};
+use super::{ActiveModel, AliasChange, Catalog, DeploymentChange, DeploymentRecord, NamedDocument, Page, past};
 use crate::Error;
 use crate::key::Fields;
 use crate::projection::{collect, decode};
@@ -103,8 +103,15 @@ impl Catalog {
         self.0.read(|store| dataset_versions(store, &dataset_family(project, name)))
     }
 
-    /// The documents of a version, in the order of its pages, at most 1,000 at a time. `after` is an earlier `next`.
-    pub fn documents(&self, dataset: &Ref, after: Option<&str>, limit: usize) -> Result<Page<Ref>, Error> {
+    /// The documents of a version, in the order of its pages, at most 1,000 at a time; those that events up to a position
+    /// name, where one is given. `after` is an earlier `next`.
+    pub fn documents(
+        &self,
+        dataset: &Ref,
+        as_of: Option<Position>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<NamedDocument>, Error> {
         let limit = bounded(limit);
         let wrong = |cursor: &str| Error::Cursor { given: cursor.to_owned() };
         let (mut before, mut skipped) = (None, 0);
@@ -119,9 +126,13 @@ impl Catalog {
             loop {
                 let (rows, more) = page(store, &prefix, before.as_deref(), 1, Order::Ascending)?;
                 let Some((_, row)) = rows.first() else { break };
-                let documents: Vec<String> = decode("catalog.documents", row)?;
+                let DocumentsRow { mut documents, when } = decode("catalog.documents", row)?;
+                if as_of.is_some_and(|as_of| when.position > as_of.get()) {
+                    documents.clear();
+                }
                 for document in documents.iter().skip(skipped).take(limit - items.len()) {
-                    items.push(rows::parse(document)?);
+                    let (position, recorded_at) = (when.position()?, when.at());
+                    items.push(NamedDocument { document: rows::parse(document)?, position, recorded_at });
                     skipped += 1;
                 }
                 if skipped < documents.len() {
@@ -163,12 +174,15 @@ impl Catalog {
         self.0.read(|store| stack(store, &reference)?.last().map(ActiveRow::shown).transpose())
     }
 
-    /// What changed a deployment, oldest first.
-    pub fn deployment_history(&self, name: &str) -> Result<Vec<DeploymentChange>, Error> {
+    /// What changed a deployment, oldest first; up to a position where one is given.
+    pub fn deployment_history(&self, name: &str, as_of: Option<Position>) -> Result<Vec<DeploymentChange>, Error> {
         let prefix = rows::deployment_changes(&deployment_ref(name)?.to_string()).done();
         self.0.read(|store| {
             collect(store, &prefix, Order::Ascending, |_, row| {
                 let row: ChangeRow = decode("catalog.deployment_change", row)?;
+                if as_of.is_some_and(|as_of| row.when.position > as_of.get()) {
+                    return Ok(None);
+                }
                 Ok(Some(DeploymentChange {
                     model: rows::parse_some(row.model.as_deref())?,
                     weights_digest: row.weights_digest.map(Blake3::from_bytes),

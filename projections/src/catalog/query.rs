@@ -7,9 +7,10 @@ use crate::attempts::{Takeover, is_hidden};
 use crate::curves::Point;
 use crate::key::Fields;
 use crate::projection::{collect, decode};
-use crate::store::{Order, Row, Store, page};
+use crate::store::{Order, Row, Store, page, scan_prefix};
 use cairn_schemas::{Blake3, Position, Real, Ref, RunId};
 use serde_json::{Map, Value, json};
+use std::ops::ControlFlow;
 
 /// Most items of a page; a larger limit means this one.
 const PAGE_MAX: usize = 1_000;
@@ -142,30 +143,32 @@ impl Catalog {
     /// The run's checkpoints that count, by step: those that an earlier attempt stored after the step from which a
     /// later one went on are left out. The last one is the one to go on from.
     pub fn checkpoints(&self, run: &RunId) -> Result<Vec<CheckpointRecord>, Error> {
+        self.checkpoints_at(run, None)
+    }
+
+    /// The run's checkpoints that counted when the log went up to a position; see [`checkpoints`](Self::checkpoints).
+    pub fn checkpoints_at(&self, run: &RunId, as_of: Option<Position>) -> Result<Vec<CheckpointRecord>, Error> {
+        // When an attempt took over is kept by the curves, which are asked about the past more often.
+        let then = as_of.map(|_| self.1.takeovers(run, as_of)).transpose()?;
         let run = run.to_string();
         self.0.read(|store| {
-            let row = store.get(&rows::takeovers(&run))?;
-            let takeovers: Vec<Takeover> = row.map_or(Ok(Vec::new()), |row| decode("catalog.takeovers", &row))?;
-            collect(store, &rows::checkpoints(&run), Order::Ascending, |key, row| {
+            let takeovers = match then {
+                Some(takeovers) => takeovers,
+                None => takeovers(store, &run)?,
+            };
+            let mut kept: Vec<(u64, u32, CheckpointRow)> = Vec::new();
+            scan_prefix(store, &rows::checkpoints(&run), Order::Ascending, &mut |key, row| {
                 let mut fields = Fields::of("catalog.checkpoint", key);
                 fields.text()?;
                 let (step, attempt) = (fields.u64()?, fields.u32()?);
-                if is_hidden(&takeovers, attempt, step) {
-                    return Ok(None);
-                }
                 let row: CheckpointRow = decode("catalog.checkpoint", row)?;
-                Ok(Some(CheckpointRecord {
-                    step,
-                    attempt,
-                    tokens: row.tokens,
-                    checkpoint: rows::parse_some(row.checkpoint.as_deref())?,
-                    state_digest: row.state_digest.map(Blake3::from_bytes),
-                    weights_digest: row.weights_digest.map(Blake3::from_bytes),
-                    location: row.location,
-                    position: row.when.position()?,
-                    recorded_at: row.when.at(),
-                }))
-            })
+                let is_later = as_of.is_some_and(|as_of| row.when.position > as_of.get());
+                if !is_later && !is_hidden(&takeovers, attempt, step) {
+                    keep(&mut kept, step, attempt, row);
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            kept.into_iter().map(checkpoint).collect()
         })
     }
 
@@ -192,6 +195,35 @@ impl Catalog {
             Ok(Page { items: found.iter().map(one).collect::<Result<_, Error>>()?, next })
         })
     }
+}
+
+fn takeovers(store: &dyn Store, run: &str) -> Result<Vec<Takeover>, Error> {
+    store.get(&rows::takeovers(run))?.map_or(Ok(Vec::new()), |row| decode("catalog.takeovers", &row))
+}
+
+/// Adds a checkpoint in order of step. What lists say of a step is one checkpoint, in which a later list fills in what an
+/// earlier one did not say.
+fn keep(kept: &mut Vec<(u64, u32, CheckpointRow)>, step: u64, attempt: u32, row: CheckpointRow) {
+    let of_step = kept.iter_mut().rev().take_while(|(known, ..)| *known == step);
+    let listed = of_step.map(|(.., known)| known).find(|known| row.is_listed() && known.is_listed());
+    match listed {
+        Some(known) => *known = row.filled(known),
+        None => kept.push((step, attempt, row)),
+    }
+}
+
+fn checkpoint((step, attempt, row): (u64, u32, CheckpointRow)) -> Result<CheckpointRecord, Error> {
+    Ok(CheckpointRecord {
+        step,
+        attempt,
+        tokens: row.tokens,
+        checkpoint: rows::parse_some(row.checkpoint.as_deref())?,
+        state_digest: row.state_digest.map(Blake3::from_bytes),
+        weights_digest: row.weights_digest.map(Blake3::from_bytes),
+        location: row.location,
+        position: row.when.position()?,
+        recorded_at: row.when.at(),
+    })
 }
 
 pub(super) fn entity(store: &dyn Store, reference: &str) -> Result<Option<Entity>, Error> {

@@ -2,7 +2,7 @@
 
 use super::apply::{At, upsert};
 use super::attributes;
-use super::rows::{self, ActiveRow, AliasChangeRow, ChangeRow, When};
+use super::rows::{self, ActiveRow, AliasChangeRow, ChangeRow, DocumentsRow, When};
 use crate::Error;
 use crate::projection::Rows;
 use cairn_schemas::events::dataset::DocumentsAdded;
@@ -54,11 +54,12 @@ fn name_of(reference: &Ref) -> String {
 
 fn documents_added(recorded: &Recorded, e: &DocumentsAdded, rows: &mut Rows<'_>) -> Result<(), Error> {
     let dataset_ref = e.dataset.to_string();
-    let page: Vec<String> = e.documents.iter().map(Ref::to_string).collect();
+    let documents: Vec<String> = e.documents.iter().map(Ref::to_string).collect();
+    let page = DocumentsRow { documents, when: When::of(recorded) };
     rows.write(rows::documents(&dataset_ref).u32(e.page).u64(recorded.position.get()).done(), &page);
     dataset(recorded, &e.dataset, None, rows, |attributes, _| {
         let before = attributes.get("documents").and_then(Value::as_u64).unwrap_or(0);
-        attributes.insert("documents".into(), (before + page.len() as u64).into());
+        attributes.insert("documents".into(), (before + page.documents.len() as u64).into());
     })
 }
 

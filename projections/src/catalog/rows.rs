@@ -134,6 +134,28 @@ pub(super) struct CheckpointRow {
     pub(super) when: When,
 }
 
+impl CheckpointRow {
+    /// Whether a list says that it is kept elsewhere, and no run that it stored it.
+    pub(super) fn is_listed(&self) -> bool {
+        self.location.is_some()
+    }
+    /// With what an earlier list said and this one does not.
+    pub(super) fn filled(self, earlier: &CheckpointRow) -> Self {
+        Self {
+            tokens: self.tokens.or(earlier.tokens),
+            checkpoint: self.checkpoint.or_else(|| earlier.checkpoint.clone()),
+            ..self
+        }
+    }
+}
+
+/// Documents that one event says a dataset is made of.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(super) struct DocumentsRow {
+    pub(super) documents: Vec<String>,
+    pub(super) when: When,
+}
+
 /// The latest step of a run: kept apart, so that a step does not write the run's whole configuration again.
 #[derive(Clone, Debug, Default, Encode, Decode)]
 pub(super) struct Progress {

@@ -59,9 +59,12 @@ pub(super) fn apply(at: At<'_, '_>) -> Result<(), Error> {
         Event::StepLogged(e) => step_logged(recorded, e, rows),
         Event::CheckpointSaved(e) => {
             checkpoint_saved(recorded, e, rows);
-            Ok(())
+            met(recorded, e.run, RunState::Running, rows)
         }
-        Event::CheckpointListed(e) => checkpoint_listed(recorded, e, rows),
+        Event::CheckpointListed(e) => {
+            checkpoint_listed(recorded, e, rows);
+            met(recorded, e.run, RunState::Placeholder, rows)
+        }
         Event::IngestionStarted(_) | Event::IngestionCompleted(_) | Event::TransformApplied(_) => {
             ingestion(recorded, rows)
         }
@@ -187,14 +190,33 @@ fn training(recorded: &Recorded, rows: &mut Rows<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// A run of whose start nothing is known yet exists from the first event about it on; its start fills in the rest.
+fn met(recorded: &Recorded, run: RunId, state: RunState, rows: &mut Rows<'_>) -> Result<(), Error> {
+    let id = reference(run);
+    let known = rows.look::<EntityRow>("catalog.entity", &rows::entity(&id))?;
+    if known.is_some_and(|known| known.attributes.contains_key("training")) {
+        return Ok(());
+    }
+    upsert(rows, recorded, &id, "run", |entity| {
+        entity.part("training").insert("state".into(), state.as_str().into());
+        if entity.state.is_empty() {
+            entity.state = state.as_str().into();
+        }
+    })?;
+    enlist(rows, recorded, &id, "training")
+}
+
 /// Changes a run by an event of its training.
 fn change(entity: &mut EntityRow, event: &Event, state: RunState) {
     let training = entity.part("training");
     let attempt = training.get("attempt").and_then(Value::as_u64).unwrap_or(0);
     let mut fields = fields(event, &["run"]);
-    if fields.get("attempt").and_then(Value::as_u64).is_some_and(|given| given < attempt) {
+    let given = fields.get("attempt").and_then(Value::as_u64);
+    if given.is_some_and(|given| given < attempt) {
         return;
     }
+    // A beginning that comes after the end of its own attempt comes late: it does not begin it again.
+    let is_late = state == RunState::Running && given == Some(attempt) && has_ended(training);
     match event {
         Event::RunResumed(_) => {
             training.insert("attempt".into(), fields.get("attempt").cloned().unwrap_or_default());
@@ -215,7 +237,7 @@ fn change(entity: &mut EntityRow, event: &Event, state: RunState) {
         }
         _ => training.extend(fields),
     }
-    if !matches!(event, Event::RunForked(_)) {
+    if !is_late && !matches!(event, Event::RunForked(_)) {
         training.insert("state".into(), state.as_str().into());
     }
     if let Event::RunStarted(e) = event
@@ -224,9 +246,18 @@ fn change(entity: &mut EntityRow, event: &Event, state: RunState) {
         entity.name = e.name.clone().unwrap_or_else(|| e.method.clone());
     }
     // The job, where there is one, goes on after its training ended.
-    if !entity.attributes.contains_key("job") && (entity.state.is_empty() || !matches!(event, Event::RunForked(_))) {
+    if !is_late
+        && !entity.attributes.contains_key("job")
+        && (entity.state.is_empty() || !matches!(event, Event::RunForked(_)))
+    {
         entity.state = state.as_str().into();
     }
+}
+
+fn has_ended(training: &Map<String, Value>) -> bool {
+    let ends = [RunState::Completed, RunState::Failed, RunState::Cancelled];
+    let state = training.get("state").and_then(Value::as_str);
+    ends.iter().any(|end| state == Some(end.as_str()))
 }
 
 fn push(object: &mut Map<String, Value>, name: &str, value: Value) {
@@ -245,6 +276,7 @@ fn take_over(run: RunId, attempt: u32, from_step: Option<u64>, rows: &mut Rows<'
 /// The latest step by attempt and number, and each metric's value at the latest step that gave it.
 fn step_logged(recorded: &Recorded, e: &StepLogged, rows: &mut Rows<'_>) -> Result<(), Error> {
     let progress: &mut Progress = rows.edit("catalog.progress", &rows::progress(&e.run))?;
+    let is_first = progress.when == When::default();
     if (e.attempt, e.step) >= (progress.attempt, progress.step) {
         (progress.attempt, progress.step, progress.tokens) = (e.attempt, e.step, e.tokens);
     }
@@ -252,7 +284,7 @@ fn step_logged(recorded: &Recorded, e: &StepLogged, rows: &mut Rows<'_>) -> Resu
     for (index, metric) in e.metrics.iter().enumerate() {
         progress.take(index, &metric.name, metric.value.0, e.attempt, e.step);
     }
-    Ok(())
+    if is_first { met(recorded, e.run, RunState::Running, rows) } else { Ok(()) }
 }
 
 /// What a training says of itself at its end holds for what no step said.
@@ -282,22 +314,18 @@ fn checkpoint_saved(recorded: &Recorded, e: &CheckpointSaved, rows: &mut Rows<'_
     rows.write(rows::checkpoint(&e.run.to_string(), e.step, e.attempt, recorded.position.get()), &row);
 }
 
-/// One row a step, in which a later list fills in what an earlier one did not say. A run that was made elsewhere has one
-/// attempt, as far as is known.
-fn checkpoint_listed(recorded: &Recorded, e: &CheckpointListed, rows: &mut Rows<'_>) -> Result<(), Error> {
-    let key = rows::checkpoint(&e.run.to_string(), e.step, 1, 0);
-    let known: Option<CheckpointRow> = rows.read("catalog.checkpoint", &key)?;
-    let known = known.as_ref();
+/// Each list's word on a step is kept, so that a question about the past sees what had been said by then. A run that was
+/// made elsewhere has one attempt, as far as is known.
+fn checkpoint_listed(recorded: &Recorded, e: &CheckpointListed, rows: &mut Rows<'_>) {
     let row = CheckpointRow {
-        tokens: e.tokens.or(known.and_then(|row| row.tokens)),
-        checkpoint: e.description.as_ref().map(Ref::to_string).or(known.and_then(|row| row.checkpoint.clone())),
+        tokens: e.tokens,
+        checkpoint: e.description.as_ref().map(Ref::to_string),
         state_digest: None,
         weights_digest: None,
         location: Some(e.location.clone()),
         when: When::of(recorded),
     };
-    rows.write(key, &row);
-    Ok(())
+    rows.write(rows::checkpoint(&e.run.to_string(), e.step, 1, recorded.position.get()), &row);
 }
 
 /// An ingestion is part of its run, and the latest one is noted at its source.

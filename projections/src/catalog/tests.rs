@@ -11,7 +11,7 @@ use cairn_schemas::events::deployment::Retired;
 use cairn_schemas::events::job::{JobCancelled, JobFailed};
 use cairn_schemas::events::judgment::Verdict;
 use cairn_schemas::events::model::{AliasAssigned, AliasCleared};
-use cairn_schemas::events::training::{MetricValue, RunCompleted};
+use cairn_schemas::events::training::{MetricValue, RunCompleted, RunForked, RunStarted};
 use cairn_schemas::{Event, Position, ProjectName, Real, Ref};
 
 pub(super) fn catalog(events: Vec<Event>) -> Catalog {
@@ -220,7 +220,7 @@ fn a_deployment_goes_forward_and_back() {
     let catalog = catalog(events.clone());
     let active = catalog.active("deployment:prod").unwrap().unwrap();
     assert_eq!(active.weights_digest, cairn_schemas::Blake3::of(&9u64.to_le_bytes()));
-    let changes = catalog.deployment_history("prod").unwrap();
+    let changes = catalog.deployment_history("prod", None).unwrap();
     let shown: Vec<_> = changes.iter().map(|c| (c.change.as_str(), c.from.as_ref().map(Ref::to_string))).collect();
     assert_eq!(shown[..2], [("promoted", None), ("promoted", named(1))]);
     assert_eq!(shown[3], ("rolled_back", named(3)));
@@ -284,9 +284,9 @@ fn documents_of_a_version_come_in_pages() {
     for limit in [1, 3, 7, 8, 20, 1_000] {
         let (mut after, mut found) = (None, Vec::new());
         loop {
-            let page = catalog.documents(&dataset, after.as_deref(), limit).unwrap();
+            let page = catalog.documents(&dataset, None, after.as_deref(), limit).unwrap();
             assert!(page.items.len() == limit || page.next.is_none(), "limit {limit}");
-            found.extend(page.items);
+            found.extend(page.items.into_iter().map(|named| named.document));
             after = page.next;
             if after.is_none() {
                 break;
@@ -294,7 +294,7 @@ fn documents_of_a_version_come_in_pages() {
         }
         assert_eq!(found, (0..20).map(document).collect::<Vec<_>>(), "limit {limit}");
     }
-    assert!(matches!(catalog.documents(&dataset, Some("x"), 1), Err(Error::Cursor { .. })));
+    assert!(matches!(catalog.documents(&dataset, None, Some("x"), 1), Err(Error::Cursor { .. })));
     assert_eq!(catalog.get(&dataset.to_string()).unwrap().unwrap().attributes["documents"], 20);
 }
 
@@ -327,4 +327,73 @@ fn a_history_leaves_every_kind_with_its_state() {
     assert_eq!((page.items.len(), page.items[0].rule.as_str()), (5, "near_duplicate"));
     assert!(page.next.is_some());
     assert!(catalog.get("source:web").unwrap().unwrap().attributes["latest_ingestion"]["ingested"].is_u64());
+}
+
+#[test]
+fn a_run_is_known_from_the_first_event_about_it_on() {
+    let run = |number: u64| Ref::Run(run_id(number)).to_string();
+    let mut events = vec![step(1, 1, 5, &[("loss", 2.0)]), checkpoint(2, 1, 9), step(1, 1, 6, &[("loss", 1.0)])];
+    let before = catalog(events.clone());
+    for number in [1, 2] {
+        let met = before.get(&run(number)).unwrap().unwrap();
+        assert_eq!((met.state.as_str(), met.name.as_str()), ("running", run(number).as_str()));
+        assert_eq!(met.created_position.get(), number);
+    }
+    assert_eq!((before.count("run").unwrap(), before.count("training").unwrap()), (2, 2));
+    assert_eq!(before.count_where("training", Some("metrics.loss = 1 AND seed IS NULL"), None).unwrap(), 1);
+    events.extend([training_started(1, 1), training_started(2, 1)]);
+    let after = catalog(events);
+    let filled = after.get(&run(1)).unwrap().unwrap();
+    assert_eq!((filled.state.as_str(), filled.attributes["progress"]["step"].as_u64()), ("running", Some(6)));
+    assert!(filled.name != run(1) && filled.attributes["training"]["config"]["lr"].is_number());
+    assert_eq!((after.count("run").unwrap(), after.count("training").unwrap()), (2, 2));
+    assert_eq!(after.state(&run(1), Position::new(3)).unwrap(), before.get(&run(1)).unwrap());
+}
+
+#[test]
+fn a_late_start_does_not_begin_what_has_ended() {
+    let completed = |attempt| RunCompleted {
+        run: run_id(1),
+        attempt,
+        steps: 8,
+        tokens: 16,
+        duration_ms: 5,
+        weights: None,
+        weights_digest: None,
+        metrics: vec![],
+        divergences: vec![],
+    };
+    let mut events = vec![completed(1).into(), training_started(1, 1)];
+    let state = |events: &[Event]| {
+        let run = catalog(events.to_vec()).get(&Ref::Run(run_id(1)).to_string()).unwrap().unwrap();
+        (
+            run.state,
+            run.attributes["training"]["state"].as_str().unwrap().to_owned(),
+            run.attributes["training"]["config"]["lr"].is_number(),
+        )
+    };
+    let is = |state: &str| (state.to_owned(), state.to_owned(), true);
+    assert_eq!(state(&events), is("completed"));
+    // A later attempt begins it again, and its own end ends it; a late word of the first changes nothing.
+    events.push(training_started(1, 2));
+    assert_eq!(state(&events), is("running"));
+    events.extend([completed(2).into(), resumed(1, 2, 4), training_started(1, 1)]);
+    assert_eq!(state(&events), is("completed"));
+}
+
+#[test]
+fn a_fork_is_a_parent() {
+    let forked = RunForked { run: run_id(2), from_run: run_id(1), from_step: 3, checkpoint: artifact("c") };
+    let Event::RunStarted(started) = training_started(3, 1) else { unreachable!() };
+    let begun = RunStarted { parent: Some(run_id(2)), ..started };
+    let other = RunForked { run: run_id(3), from_run: run_id(1), from_step: 3, checkpoint: artifact("c") };
+    let parents = |events: Vec<Event>, run: u64| {
+        let filter = format!("parent = 'run:{}'", run_id(run));
+        catalog(events).matching_refs("run", &filter, None, 9).unwrap().refs
+    };
+    let events = vec![training_started(1, 1), training_started(2, 1), forked.into(), begun.into()];
+    assert_eq!(parents(events.clone(), 1), [Ref::Run(run_id(2))]);
+    assert_eq!(parents(events.clone(), 2), [Ref::Run(run_id(3))]);
+    // A fork says more than a start, as along the axes of a lineage.
+    assert_eq!(parents([events, vec![other.into()]].concat(), 1), [Ref::Run(run_id(2)), Ref::Run(run_id(3))]);
 }

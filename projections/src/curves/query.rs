@@ -30,8 +30,9 @@ pub struct CurveQuery {
     pub from: Option<f64>,
     /// The upper end on the axis, which is in the range.
     pub to: Option<f64>,
-    /// Points of one curve, at most (4 or more): of each part of the range the least, the greatest and the last value
-    /// are kept, and a NaN if there is one. `None`: all of them.
+    /// Points of one curve, at most (4 or more): the first of the range is kept, and of each of its parts the least, the
+    /// greatest and the last value, a NaN if there is one, and beside an infinite extreme the finite one. Fewer than 7
+    /// may not hold all of these, and then leave out the last named. `None`: all of them.
     pub points_max: Option<usize>,
     /// Curves that the metrics may come to, over all runs; 10,000 where absent.
     pub curves_max: Option<usize>,
@@ -132,16 +133,20 @@ impl Curves {
     /// The points of one metric of a run that count, one a step, in order of step. After a resume the later attempt's
     /// steps replace the earlier one's from the checkpoint on. Empty where the run has no such metric.
     pub fn series(&self, run: &RunId, metric: &str) -> Result<Vec<Point>, Error> {
-        let known = self.runs_metrics(run)?.iter().any(|name| name == metric);
+        let known = self.runs_metrics(run, None)?.iter().any(|name| name == metric);
         let query = CurveQuery { metrics: vec![exactly(metric)], ..CurveQuery::of(run, metric) };
         let answers = if known { self.query(&query)? } else { Vec::new() };
         Ok(answers.into_iter().flat_map(|answer| answer.points).collect())
     }
 
-    /// Names of the run's metrics, sorted.
-    pub fn runs_metrics(&self, run: &RunId) -> Result<Vec<String>, Error> {
+    /// Names of the run's metrics, sorted; of those that it had logged by a position where one is given.
+    pub fn runs_metrics(&self, run: &RunId, as_of: Option<Position>) -> Result<Vec<String>, Error> {
         self.0.read(|store| {
-            let mut names = Reader::of(store, *run, None)?.map_or(Ok(Vec::new()), |reader| reader.metrics())?;
+            let Some(reader) = Reader::of(store, *run, as_of)? else { return Ok(Vec::new()) };
+            let mut names = Vec::new();
+            for number in reader.logged()? {
+                names.push(reader.name(number)?);
+            }
             names.sort_unstable();
             Ok(names)
         })
@@ -176,9 +181,9 @@ impl Curves {
         Ok(self.metrics(run, as_of)?.into_iter().map(|metric| (metric.name, metric.last)).collect())
     }
 
-    /// When later attempts of the run took over, by attempt.
-    pub fn takeovers(&self, run: &RunId) -> Result<Vec<Takeover>, Error> {
-        self.0.read(|store| Ok(Reader::of(store, *run, None)?.map_or(Vec::new(), |reader| reader.takeovers)))
+    /// When later attempts of the run took over, by attempt; as was known at a position where one is given.
+    pub fn takeovers(&self, run: &RunId, as_of: Option<Position>) -> Result<Vec<Takeover>, Error> {
+        self.0.read(|store| Ok(Reader::of(store, *run, as_of)?.map_or(Vec::new(), |reader| reader.takeovers)))
     }
 
     /// The run and what it went on from, the oldest first.
@@ -214,7 +219,7 @@ impl<'a> Logical<'a> {
     fn metrics(&self, names: &mut Names) -> Result<BTreeSet<String>, Error> {
         let mut metrics = BTreeSet::new();
         for reader in self.readers.iter().flatten() {
-            for number in reader.header.names() {
+            for number in reader.logged()? {
                 metrics.insert(names.name(reader, number)?);
             }
         }
@@ -223,15 +228,22 @@ impl<'a> Logical<'a> {
 
     fn has(&self, metric: &str) -> Result<bool, Error> {
         for reader in self.readers.iter().flatten() {
-            if reader.slot(metric)?.is_some() {
+            if let Some(slot) = reader.slot(metric)?
+                && reader.has_logged(slot)?
+            {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn is_empty(&self) -> bool {
-        self.readers.iter().flatten().all(|reader| reader.header.slots() == 0)
+    fn is_empty(&self) -> Result<bool, Error> {
+        for reader in self.readers.iter().flatten() {
+            if reader.header.slots() > 0 && reader.has_logged(0)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The curve of a metric, and why a part of it has no place on the axis.
@@ -308,9 +320,13 @@ pub(super) struct Named {
 pub(super) fn named(asked: &[String], lines: &[Logical<'_>]) -> Result<Vec<Vec<Named>>, Error> {
     let mut names = Names::default();
     let mut named: Vec<Vec<Named>> = vec![Vec::new(); lines.len()];
+    let mut all_are_empty = true;
+    for line in lines {
+        all_are_empty = all_are_empty && line.is_empty()?;
+    }
     for asked in asked {
         let pattern = Pattern::of(asked);
-        let mut is_known = lines.iter().all(Logical::is_empty);
+        let mut is_known = all_are_empty;
         for (line, named) in lines.iter().zip(&mut named) {
             if let Pattern::Exact(metric) = &pattern {
                 is_known = is_known || line.has(metric)?;
@@ -363,20 +379,21 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// A name, or texts with anything between them.
-enum Pattern {
+/// Names of metrics that are meant: one, or all in which texts stand with anything between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
     Exact(String),
     Around(Vec<String>),
 }
 
 /// A name as a pattern that means nothing else.
-fn exactly(name: &str) -> String {
+pub(super) fn exactly(name: &str) -> String {
     name.replace('*', "\\*")
 }
 
 impl Pattern {
-    /// `\*` means the star itself.
-    fn of(text: &str) -> Self {
+    /// `*` stands for any text, `\*` means the star itself.
+    pub fn of(text: &str) -> Self {
         let mut parts = vec![String::new()];
         let mut rest = text.chars().peekable();
         while let Some(next) = rest.next() {
@@ -393,7 +410,7 @@ impl Pattern {
         }
     }
 
-    fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         let parts = match self {
             Pattern::Exact(exact) => return exact == name,
             Pattern::Around(parts) => parts,

@@ -85,6 +85,35 @@ impl<'a> Reader<'a> {
         self.header.names().map(|number| self.name(number)).collect()
     }
 
+    /// Numbers of the names of the metrics that had been logged, by slot: slots are in the order of first mention, so they
+    /// are the first ones.
+    pub(super) fn logged(&self) -> Result<Vec<u32>, Error> {
+        let (mut low, mut high) = (0, self.header.slots());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.has_logged(middle)? {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        Ok(self.header.names().take(low as usize).collect())
+    }
+
+    /// Whether anything of a metric had been logged.
+    pub(super) fn has_logged(&self, slot: u32) -> Result<bool, Error> {
+        if self.is_up_to_date() {
+            return Ok(true);
+        }
+        let series = self.series(slot)?;
+        Ok(!series.entries.is_empty() || !series.open.is_empty())
+    }
+
+    /// Whether nothing was logged later. Where that cannot be told without reading more, it is taken not to be.
+    fn is_up_to_date(&self) -> bool {
+        let last = self.tail.head.rows().checked_sub(1);
+        self.as_of == u64::MAX || last.is_some_and(|row| self.tail.axes.at(row).position <= self.as_of)
+    }
+
     pub(super) fn name(&self, number: u32) -> Result<String, Error> {
         let row = self.store.get(&rows::number(number))?;
         decode(NAME_TABLE, &row.ok_or_else(|| Error::row(NAME_TABLE, format!("name {number} is missing")))?)

@@ -158,7 +158,7 @@ impl Model {
 const METRICS: [&str; 3] = ["loss", "grad_norm", "eval/acc"];
 
 fn series_as_of(curves: &Curves, run: u64, metric: &str, as_of: Option<u64>) -> Vec<Point> {
-    let known = curves.runs_metrics(&run_id(run)).unwrap();
+    let known = curves.runs_metrics(&run_id(run), None).unwrap();
     if !known.iter().any(|name| name == metric) {
         return Vec::new();
     }
@@ -326,7 +326,7 @@ fn a_later_attempt_replaces_what_came_after_its_checkpoint() {
     let curves = curves(events);
     let series = curves.series(&run_id(1), "loss").unwrap();
     assert_eq!(values(&series), [(1, 1.0, 1), (2, 1.25, 1), (3, 1.0, 1), (4, 2.0, 2), (5, 2.0, 2)]);
-    assert_eq!(curves.takeovers(&run_id(1)).unwrap().len(), 1);
+    assert_eq!(curves.takeovers(&run_id(1), None).unwrap().len(), 1);
     let before = series_as_of(&curves, 1, "loss", Some(6));
     assert_eq!(values(&before), (1..=6).map(|at| (at, 1.0, 1)).collect::<Vec<_>>(), "before it was resumed");
 }

@@ -10,6 +10,7 @@ use crate::projection::{collect, decode};
 use crate::store::{Order, Store, scan_prefix};
 use cairn_schemas::events::judgment::GateEvaluated;
 use cairn_schemas::{Position, Ref};
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// Where a reader of all results stands: behind one of them.
@@ -41,13 +42,25 @@ impl Evals {
         })
     }
 
-    /// The results of one evaluation in order of position, marked where it is superseded.
+    /// The results of one evaluation in order of position, marked where it is superseded. Of one that was completed again
+    /// the last of each task, metric and slice, as grids have it.
     pub fn of_evaluation(&self, evaluation: &Ref, at: &At) -> Result<Vec<Standing>, Error> {
         self.0.read(|store| {
             let mut found = Vec::new();
             for position in known(store, &evaluation.to_string())?.results {
                 found.extend(results_at(store, position, at)?);
             }
+            if at.valid_at.is_some() {
+                // A later measurement stands before a later record.
+                found.sort_by_key(|standing: &Standing| (standing.occurred_at, standing.position, standing.ordinal));
+            }
+            let mut seen = HashSet::new();
+            found.reverse();
+            found.retain(|one| {
+                let names = [&one.suite, &one.task, &one.metric, &one.slice];
+                seen.insert(names.map(String::clone))
+            });
+            found.sort_by_key(|standing| (standing.position, standing.ordinal));
             Ok(found)
         })
     }
@@ -90,31 +103,7 @@ impl Evals {
     ) -> Result<(), Error> {
         filter.check()?;
         self.read(|columns, store| {
-            let mut sieve = Sieve::new(columns, filter);
-            // By series, whether it is wanted, and which of its groups.
-            let wanted: Vec<Option<Vec<bool>>> =
-                columns.series.iter().map(|series| sieve.takes_series(series).then(|| sieve.groups(series))).collect();
-            let after = after.map(|after| (after.position.get(), after.ordinal));
-            for (position, entries) in columns.events_from(after.map_or(0, |(position, _)| position)) {
-                if at.as_of.is_some_and(|as_of| position > as_of.get()) {
-                    break;
-                }
-                let chosen: Vec<u32> = entries
-                    .iter()
-                    .filter_map(|&(number, index)| {
-                        let (series, index) = (&columns.series[number as usize], index as usize);
-                        let place = series.place_of(index);
-                        let takes = wanted[number as usize].as_ref()?[place.group as usize]
-                            && at.holds(position, series.occurred[index])
-                            && after.is_none_or(|after| (position, series.ordinal(index)) > after)
-                            && sieve.takes_place(place)
-                            && sieve.takes_dataset(series.dataset[index]);
-                        takes.then(|| series.ordinal(index))
-                    })
-                    .collect();
-                if chosen.is_empty() {
-                    continue;
-                }
+            each_chosen(columns, filter, at, after, &mut |position, chosen| {
                 let row = result_at(store, position)?;
                 let superseded = match columns.is_superseded(position, at) {
                     true => known(store, &row.evaluation)?.superseded(at).map(rows::supersession).transpose()?,
@@ -122,12 +111,25 @@ impl Evals {
                 };
                 for ordinal in chosen {
                     if visit(&rows::standing(&row, ordinal, superseded.clone())?).is_break() {
-                        return Ok(());
+                        return Ok(ControlFlow::Break(()));
                     }
                 }
-            }
-            Ok(())
+                Ok(ControlFlow::Continue(()))
+            })
         })
+    }
+
+    /// How many results [`bulk`](Self::bulk) gives in all. No row is read for it.
+    pub fn results_total(&self, filter: &Filter, at: &At) -> Result<u64, Error> {
+        filter.check()?;
+        let mut total = 0;
+        self.read(|columns, _| {
+            each_chosen(columns, filter, at, None, &mut |_, chosen| {
+                total += chosen.len() as u64;
+                Ok(ControlFlow::Continue(()))
+            })
+        })?;
+        Ok(total)
     }
 
     /// A page of what [`bulk`](Self::bulk) gives, and whether more follow.
@@ -228,6 +230,44 @@ impl Evals {
         }
         Ok(found)
     }
+}
+
+/// Shows the results that a filter takes, behind `after`: the position of their event and their places in it.
+fn each_chosen(
+    columns: &Columns,
+    filter: &Filter,
+    at: &At,
+    after: Option<Place>,
+    visit: &mut dyn FnMut(u64, Vec<u32>) -> Result<ControlFlow<()>, Error>,
+) -> Result<(), Error> {
+    filter.check_names(columns)?;
+    let mut sieve = Sieve::new(columns, filter);
+    // By series, whether it is wanted, and which of its groups.
+    let wanted: Vec<Option<Vec<bool>>> =
+        columns.series.iter().map(|series| sieve.takes_series(series).then(|| sieve.groups(series))).collect();
+    let after = after.map(|after| (after.position.get(), after.ordinal));
+    for (position, entries) in columns.events_from(after.map_or(0, |(position, _)| position)) {
+        if at.as_of.is_some_and(|as_of| position > as_of.get()) {
+            break;
+        }
+        let chosen: Vec<u32> = entries
+            .iter()
+            .filter_map(|&(number, index)| {
+                let (series, index) = (&columns.series[number as usize], index as usize);
+                let place = series.place_of(index);
+                let takes = wanted[number as usize].as_ref()?[place.group as usize]
+                    && at.holds(position, series.occurred[index])
+                    && after.is_none_or(|after| (position, series.ordinal(index)) > after)
+                    && sieve.takes_place(place)
+                    && sieve.takes_dataset(series.dataset[index]);
+                takes.then(|| series.ordinal(index))
+            })
+            .collect();
+        if !chosen.is_empty() && visit(position, chosen)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn summary(columns: &Columns, store: &dyn Store, series: &Series, at: &At) -> Result<Option<TaskSummary>, Error> {

@@ -13,6 +13,11 @@ use cairn_schemas::{Position, Ref};
 pub(super) const PAGE_MAX: usize = 10_000;
 
 impl Lineage {
+    /// Whether any event mentions a thing; any up to a position, where one is given.
+    pub fn mentions(&self, thing: &Ref, position: Option<Position>) -> Result<bool, Error> {
+        self.0.read(|store| Ok(Names::of(store).number(thing, as_of(position))?.is_some()))
+    }
+
     /// What events say that `from` was used to produce `to`, by type, in order of their first; empty where none does.
     pub fn explain(&self, from: &Ref, to: &Ref, position: Option<Position>) -> Result<Vec<Explanation>, Error> {
         let as_of = as_of(position);

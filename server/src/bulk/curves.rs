@@ -90,7 +90,7 @@ fn plan(ctx: &Context, arguments: &Arguments, when: When) -> Result<Box<dyn Rows
     let metrics = if patterns.is_empty() { vec!["*".to_owned()] } else { patterns.to_vec() };
     let mut names = BTreeSet::new();
     for run in &runs {
-        names.extend(ctx.projections().curves().runs_metrics(run)?);
+        names.extend(ctx.projections().curves().runs_metrics(run, None)?);
     }
     // A metric that none of them has is told of here.
     let stop = |_: &CurveBlock<'_>| Ok::<_, Problem>(ControlFlow::Break(()));
