@@ -13,7 +13,12 @@ const LOG: &str = "log";
 
 /// `after` in the answer of the query family `of`.
 pub(crate) fn encode(of: &str, after: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{of}:{after}"))
+    URL_SAFE_NO_PAD.encode(format!("{}:{after}", escaped(of)))
+}
+
+/// A family without the sign that ends it: families name refs, and these have colons.
+fn escaped(family: &str) -> String {
+    family.replace('%', "%25").replace(':', "%3A")
 }
 
 /// What [`encode`] was given, where the cursor belongs to `of`.
@@ -26,8 +31,9 @@ pub(crate) fn decode(of: &str, cursor: &str) -> Result<String, Problem> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| malformed())?;
     let text = String::from_utf8(bytes).map_err(|_| malformed())?;
     match text.split_once(':') {
-        Some((family, after)) if family == of => Ok(after.to_owned()),
+        Some((family, after)) if family == escaped(of) => Ok(after.to_owned()),
         Some((family, _)) => {
+            let family = family.replace("%3A", ":").replace("%25", "%");
             Err(Problem::malformed(format!("the cursor `{}` belongs to `{family}`, not to `{of}`", shown(cursor))))
         }
         None => Err(malformed()),
@@ -60,6 +66,20 @@ mod tests {
     fn a_position_round_trips_and_nothing_is_before_the_first() {
         for position in [None, Position::new(1), Position::new(u64::MAX)] {
             assert_eq!(to_position(&of_position(position)).unwrap(), position);
+        }
+    }
+
+    #[test]
+    fn a_family_may_name_a_ref() {
+        let families = ["documents of ds://team/web@1.0.0", "documents of ds", "100%", "100%3A", "100:"];
+        for family in families {
+            let cursor = encode(family, "a:b+1");
+            for other in families {
+                match decode(other, &cursor) {
+                    Ok(after) => assert_eq!((other, after.as_str()), (family, "a:b+1")),
+                    Err(error) => assert!(error.detail.contains(&format!("belongs to `{family}`")), "{}", error.detail),
+                }
+            }
         }
     }
 

@@ -135,6 +135,18 @@ fn all_results_page_in_order_and_say_what_is_superseded() {
     assert_eq!(second["nodes"][1]["superseded"], json!({ "reason": "the answers leaked", "position": 5 }));
     let only = results(r#", task: "gsm*", where: { subject: "model://team/chat@4" }, asOf: 4"#);
     assert_eq!((subjects(&only), &only["nodes"][0]["superseded"]), (vec![chat(4)], &Value::Null));
+    let counted = |arguments: &str| {
+        server.query(&format!("{{ results{arguments} {{ totalCount }} }}"))["results"]["totalCount"].clone()
+    };
+    for (arguments, total) in [
+        ("", 5),
+        ("(first: 2)", 5),
+        ("(asOf: 3)", 3),
+        (r#"(where: { subject: "model://team/*" })"#, 4),
+        (&*format!(r#"(first: 2, after: "{end}")"#), 5),
+    ] {
+        assert_eq!(counted(arguments), total, "{arguments}");
+    }
     let (_, message) =
         server.refusal(&format!(r#"{{ results(metric: "em", after: "{end}") {{ nodes {{ value }} }} }}"#));
     assert!(message.contains("belongs to `results/"), "{message}");
@@ -216,4 +228,27 @@ fn subjects_are_compared_by_sample_and_unlike_protocols_refused() {
     refused(board(&format!(r#"{gsm}, after: "1-2-3""#)), "malformed-request", "does not belong to this query");
     refused(board(&format!("{gsm}, asOf: {}", last + 1)), "malformed-request", "does not exist yet");
     refused(board(&format!(r#"{gsm}, asOf: "2020-01-01""#)), "malformed-request", "before the first event");
+}
+
+#[test]
+fn a_name_that_nothing_goes_by_is_refused_and_the_last_of_two_results_counts() {
+    let (server, _) = filled();
+    for query in [
+        r#"{ results(task: "gsm9k") { nodes { value } } }"#,
+        r#"{ matrix(task: "gsm9k") { total } }"#,
+        r#"{ best(task: "gsm8k", metric: "em", where: { suite: "cores" }) { among } }"#,
+        r#"{ leaderboard(task: "gsm8k", metric: "em", where: { suite: "cores" }) { total } }"#,
+    ] {
+        let (_, message) = server.refusal(query);
+        let is_told = message.contains("`gsm9k`: no result is of it; there are ") && message.contains("gsm8k")
+            || message.contains("suite `cores`: no result is of it; there are core");
+        assert!(is_told, "{query}: {message}");
+    }
+    let mut again = completed("a", &chat(1), 0.5, json!({}));
+    again["id"] = json!("again");
+    let last = server.record(&[again]);
+    let answer =
+        server.query(&format!(r#"{{ evaluation(ref: "eval:a", atLeast: {last}) {{ metrics {{ name value }} }} }}"#));
+    let values: Vec<&Value> = answer["evaluation"]["metrics"].as_array().unwrap().iter().map(|m| &m["value"]).collect();
+    assert_eq!(values, [&json!(0.5)], "{answer}");
 }

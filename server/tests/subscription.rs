@@ -156,6 +156,21 @@ fn the_steps_behind_a_curve_come_without_a_gap_or_a_repeat() {
         }
         drop(socket);
 
+        // As in `curves`, a star stands for any text.
+        for (metrics, expected) in [(r#"["acc*"]"#, [6, 8]), (r#"["nothing", "*o*s"]"#, [6, 7])] {
+            let mut socket = Socket::open(&server).await;
+            socket.subscribe(&of(&format!(", metrics: {metrics}, from: {}", five["cursor"]))).await;
+            for expected in expected {
+                let step = socket.data("steps").await;
+                assert_eq!((&step["step"], step["metrics"].as_array().unwrap().len()), (&json!(expected), 1));
+            }
+        }
+        let mut socket = Socket::open(&server).await;
+        socket.subscribe(&of(", metrics: []")).await;
+        let refused = socket.next().await.to_string();
+        assert!(refused.contains("metrics names none"), "{refused}");
+        drop(socket);
+
         let mut socket = Socket::open(&server).await;
         socket.subscribe(&of(", fromStart: true")).await;
         for expected in 1..=8 {

@@ -1,9 +1,9 @@
-//! The `AsOf` of questions about the past, and the position it means.
+//! The `AsOf` of questions about the past, the position it means, and what of a request was asked so.
 
-use crate::problem::Problem;
 use crate::state::App;
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use async_graphql::{Context, InputValueError, InputValueResult, Result, Scalar, ScalarType, Value};
 use cairn_schemas::Position;
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AsOf(pub(crate) cairn_ledger::AsOf);
@@ -30,11 +30,29 @@ impl ScalarType for AsOf {
     }
 }
 
+/// The earliest past state that a request asks for: its answer covers no more than that.
+#[derive(Clone, Default)]
+pub(crate) struct Earliest(Arc<Mutex<Option<Position>>>);
+
+impl Earliest {
+    fn take(&self, position: Position) {
+        let mut earliest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *earliest = Some(earliest.map_or(position, |known| known.min(position)));
+    }
+    pub(crate) fn get(&self) -> Option<Position> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The position that `as_of` means, once all projections cover it; `None` where it is absent, which means now.
-pub(crate) async fn resolve(app: &App, as_of: Option<AsOf>) -> Result<Option<Position>, Problem> {
+pub(crate) async fn resolve(ctx: &Context<'_>, as_of: Option<AsOf>) -> Result<Option<Position>> {
     let Some(AsOf(as_of)) = as_of else { return Ok(None) };
+    let app = ctx.data::<App>()?;
     let position = app.read(move |ctx| Ok(ctx.ledger().resolve(ctx.tenant(), as_of)?)).await?;
     app.wait_for(position).await?;
+    if let Some(earliest) = ctx.data_opt::<Earliest>() {
+        earliest.take(position);
+    }
     Ok(Some(position))
 }
 

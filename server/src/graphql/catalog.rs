@@ -44,7 +44,7 @@ where
         newest_first: page.newest_first,
         filter: page.filter,
         order_by: page.order_by,
-        as_of: as_of::resolve(app, page.as_of).await?,
+        as_of: as_of::resolve(ctx, page.as_of).await?,
         only: only.into_iter().filter_map(|(path, text)| Some((path, text?))).collect(),
     };
     Ok(app.read(move |ctx| list(ctx, query, wrap)).await?)
@@ -60,7 +60,7 @@ async fn named<T>(
     wrap: fn(Thing) -> T,
 ) -> Result<Option<T>> {
     let app = wait(ctx, at_least).await?;
-    let as_of = as_of::resolve(app, as_of).await?;
+    let as_of = as_of::resolve(ctx, as_of).await?;
     let reference = match name.parse::<schemas::Ref>() {
         Ok(reference) if reference.kind() == kind => Some(reference),
         Ok(other) => return Err(Problem::malformed(format!("`{name}` names a {}, not a {kind}", other.kind())).into()),
@@ -290,7 +290,7 @@ impl CatalogQuery {
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Vec<AliasChange>> {
         let app = wait(ctx, at_least).await?;
-        let as_of = as_of::resolve(app, as_of).await?;
+        let as_of = as_of::resolve(ctx, as_of).await?;
         let rows = app.read(move |ctx| {
             let (project, name) = catalog::family_of(&model)?;
             Ok(ctx.projections().catalog().alias_history(&project, name, &alias, as_of)?)
@@ -377,8 +377,8 @@ impl CatalogQuery {
         #[graphql(desc = "As it was then.")] as_of: Option<AsOf>,
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Option<Entity>> {
-        let app = wait(ctx, at_least).await?;
-        let as_of = as_of::resolve(app, as_of).await?;
+        wait(ctx, at_least).await?;
+        let as_of = as_of::resolve(ctx, as_of).await?;
         let has_no_ref = ["source:", "schema:"].iter().any(|kind| reference.starts_with(kind));
         if !has_no_ref && let Err(error) = reference.parse::<schemas::Ref>() {
             return Err(Problem::malformed(error.to_string()).into());
@@ -417,7 +417,7 @@ impl CatalogQuery {
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Long> {
         let app = wait(ctx, at_least).await?;
-        let as_of = as_of::resolve(app, as_of).await?;
+        let as_of = as_of::resolve(ctx, as_of).await?;
         let count =
             app.read(move |ctx| Ok(ctx.projections().catalog().count_where(&kind, filter.as_deref(), as_of)?));
         Ok(Long(count.await?))

@@ -9,6 +9,7 @@ use cairn_schemas::{self as schemas, RunId};
 use std::collections::BTreeMap;
 
 use super::as_of::{AsOf, resolve};
+use super::lineage::check_known;
 use super::query::wait;
 use super::scalars::{Long, Position, Real, Timestamp};
 
@@ -193,7 +194,7 @@ pub(crate) struct AggregatePoint {
     x: Real,
     /// Runs that have a value here.
     n: Long,
-    /// The mean of their values.
+    /// The mean of their values; NaN where these are infinite both ways.
     mean: Real,
     /// The least value of any of their points about here.
     min: Real,
@@ -242,7 +243,8 @@ impl CurvesQuery {
         #[graphql(desc = "As the ledger stood then; now where absent.")] as_of: Option<AsOf>,
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Vec<Curve>> {
-        let as_of = resolve(wait(ctx, at_least).await?, as_of).await?;
+        wait(ctx, at_least).await?;
+        let as_of = resolve(ctx, as_of).await?;
         let runs = runs_of(ctx, runs, filter, as_of).await?;
         curves(ctx, Ask { runs, metrics, axis: x, from, to, points, smoothing, ancestors, as_of }, resample).await
     }
@@ -270,7 +272,8 @@ impl CurvesQuery {
         #[graphql(desc = "As the ledger stood then; now where absent.")] as_of: Option<AsOf>,
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Vec<AggregateCurve>> {
-        let as_of = resolve(wait(ctx, at_least).await?, as_of).await?;
+        wait(ctx, at_least).await?;
+        let as_of = resolve(ctx, as_of).await?;
         let runs = runs_of(ctx, runs, filter, as_of).await?;
         let ask = Ask { runs, metrics: vec![metric], axis: x, from, to, points, smoothing, ancestors, as_of };
         aggregates(ctx, ask, group_by, quantiles.unwrap_or_default()).await
@@ -335,6 +338,8 @@ async fn runs_of(
     for named in named.unwrap_or_default() {
         runs.push(named.parse().map_err(malformed)?);
     }
+    let named: Vec<schemas::Ref> = runs.iter().take(RUNS_MAX + 1).map(|run| schemas::Ref::Run(*run)).collect();
+    ctx.data::<App>()?.read(move |ctx| check_known(ctx, &named, as_of)).await?;
     if let Some(filter) = filter {
         let found = ctx
             .data::<App>()?
@@ -401,20 +406,21 @@ async fn aggregates(
             }
             .into());
         }
-        let one = |(group, runs): (Option<String>, Vec<RunId>)| {
-            let query = AggregateQuery {
-                runs,
-                metric: metric.clone(),
-                axis: ask.axis.into(),
-                from: ask.from,
-                to: ask.to,
-                points_max,
-                quantiles: quantiles.clone(),
-                as_of: ask.as_of,
-                smoothing: ask.smoothing.map(Smoothing::from),
-                ancestors: ask.ancestors,
-            };
-            let found = curves.aggregate(&query)?;
+        let query = AggregateQuery {
+            runs: Vec::new(),
+            metric: metric.clone(),
+            axis: ask.axis.into(),
+            from: ask.from,
+            to: ask.to,
+            points_max,
+            quantiles,
+            as_of: ask.as_of,
+            smoothing: ask.smoothing.map(Smoothing::from),
+            ancestors: ask.ancestors,
+        };
+        let (groups, runs): (Vec<Option<String>>, Vec<Vec<RunId>>) = groups.into_iter().unzip();
+        let found = curves.aggregates(&runs, &query)?;
+        let one = |(group, found): (Option<String>, curves::Aggregate)| {
             let point = |point: curves::AggregatePoint| AggregatePoint {
                 x: Real(point.x),
                 n: Long(point.n as u64),
@@ -423,7 +429,7 @@ async fn aggregates(
                 max: Real(point.max),
                 quantiles: point.quantiles.into_iter().map(Real).collect(),
             };
-            Ok(AggregateCurve {
+            AggregateCurve {
                 group,
                 runs: found.runs.iter().map(RunId::to_string).collect(),
                 metric: metric.clone(),
@@ -435,9 +441,9 @@ async fn aggregates(
                     .into_iter()
                     .map(|(run, why)| UnplacedRun { run: run.to_string(), why })
                     .collect(),
-            })
+            }
         };
-        groups.into_iter().map(one).collect()
+        Ok(groups.into_iter().zip(found).map(one).collect())
     });
     Ok(answers.await?)
 }

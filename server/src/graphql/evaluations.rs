@@ -107,7 +107,7 @@ impl Evaluations {
     ) -> Result<Leaderboard> {
         let app = wait(ctx, at_least).await?;
         let length = page_length("first", first)?;
-        let at = at(app, as_of, valid_at).await?;
+        let at = at(ctx, as_of, valid_at).await?;
         let board = Board { task, metric, filter: ResultFilter::of(filter, None, None), at };
         let has_previous_page = after.is_some();
         let page =
@@ -137,7 +137,7 @@ impl Evaluations {
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Vec<Best>> {
         let app = wait(ctx, at_least).await?;
-        let at = at(app, as_of, valid_at).await?;
+        let at = at(ctx, as_of, valid_at).await?;
         let board = Board { task, metric, filter: ResultFilter::of(filter, None, None), at };
         let found = app.read(move |ctx| Ok(ctx.projections().evals().best(&board)?)).await?;
         Ok(found.into_iter().map(|best| Best { standing: best.standing.into(), among: Long(best.among) }).collect())
@@ -159,16 +159,24 @@ impl Evaluations {
     ) -> Result<Connection<Standing>> {
         let app = wait(ctx, at_least).await?;
         let length = page_length("first", first)?;
-        let at = at(app, as_of, valid_at).await?;
+        let at = at(ctx, as_of, valid_at).await?;
         let filter = ResultFilter::of(filter, task, metric);
         let family = family(&filter, &at);
         let place = after.as_deref().map(|after| place(&family, after)).transpose()?;
-        let (rows, more) =
-            app.read(move |ctx| Ok(ctx.projections().evals().results(&filter, &at, place, length)?)).await?;
+        // Counting goes over all of them, so it is done where it is asked for.
+        let is_counted = ctx.look_ahead().field("totalCount").exists();
+        let found = app.read(move |ctx| {
+            let evals = ctx.projections().evals();
+            let total = if is_counted { Some(evals.results_total(&filter, &at)?) } else { None };
+            Ok((evals.results(&filter, &at, place, length)?, total))
+        });
+        let ((rows, more), total) = found.await?;
         let item = |row: cairn_projections::evals::Standing| {
             (cursor::encode(&family, &format!("{}-{}", row.position, row.ordinal)), Standing::from(row))
         };
-        Ok(Connection::of(rows.into_iter().map(item).collect(), after.is_some(), more))
+        let mut connection = Connection::of(rows.into_iter().map(item).collect(), after.is_some(), more);
+        connection.total_count = total.map(Long);
+        Ok(connection)
     }
 
     /// The grid of subjects and tasks, in which what is missing is shown as missing: failed, superseded or never evaluated.
@@ -197,7 +205,7 @@ impl Evaluations {
     ) -> Result<Matrix> {
         let app = wait(ctx, at_least).await?;
         let length = page_length("first", first)?;
-        let at = at(app, as_of, valid_at).await?;
+        let at = at(ctx, as_of, valid_at).await?;
         let subjects = subjects.unwrap_or_default().into_iter().map(|subject| subject.0).collect();
         let grid = Grid { subjects, by_step, filter: ResultFilter::of(filter, task, metric), at };
         let has_previous = after.is_some();
@@ -233,7 +241,7 @@ impl Evaluations {
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Comparison> {
         let app = wait(ctx, at_least).await?;
-        let at = at(app, as_of, valid_at).await?;
+        let at = at(ctx, as_of, valid_at).await?;
         let filter = ResultFilter::of(filter, None, None);
         let numbers = comparison::Numbers { confidence: confidence.0, resamples, seed: seed.0, samples };
         let question = comparison::question(&subjects, task, metric, filter, at, side_by_side, numbers)?;
@@ -250,7 +258,7 @@ impl Evaluations {
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Vec<Task>> {
         let app = wait(ctx, at_least).await?;
-        let at = at(app, as_of, valid_at).await?;
+        let at = at(ctx, as_of, valid_at).await?;
         let rows = app.read(move |ctx| Ok(ctx.projections().evals().tasks(&at)?)).await?;
         Ok(rows.into_iter().map(Task::from).collect())
     }

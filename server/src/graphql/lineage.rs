@@ -157,7 +157,31 @@ pub(crate) struct Reach {
     pub(crate) limit: Option<i32>,
     pub(crate) fan_out: Option<i32>,
     pub(crate) kinds: Option<Vec<LineageKind>>,
-    pub(crate) as_of: Option<AsOf>,
+    pub(crate) as_of: Option<schemas::Position>,
+}
+
+/// What a walk costs: each thing that it may show a fifth of what the fields cost. Fields of a thing are few and short.
+pub(crate) fn walk_cost(
+    depth: Option<i32>,
+    limit: Option<i32>,
+    fan_out: Option<i32>,
+    kinds: &Option<Vec<LineageKind>>,
+    child: usize,
+) -> usize {
+    let bounded =
+        |given: Option<i32>, default: i32, max: i32| given.unwrap_or(default).clamp(1, max).unsigned_abs() as usize;
+    let limit = bounded(limit, NODES_DEFAULT, NODES_MAX);
+    let fan_out = bounded(fan_out, FAN_OUT_DEFAULT, NODES_MAX);
+    let (mut level, mut things) = (1usize, 1usize);
+    for _ in 0..depth.unwrap_or(DEPTH_DEFAULT).clamp(0, DEPTH_MAX) {
+        // Both ways; where kinds are named, what is walked through is not counted.
+        level = if kinds.is_some() { limit } else { level.saturating_mul(fan_out) };
+        things = things.saturating_add(level.saturating_mul(2));
+        if things >= limit {
+            break;
+        }
+    }
+    20 + things.min(limit).saturating_mul(child.max(1)).div_ceil(5)
 }
 
 pub(crate) async fn walk(ctx: &Context<'_>, of: schemas::Ref, reach: Reach) -> Result<Lineage> {
@@ -170,7 +194,7 @@ pub(crate) async fn walk(ctx: &Context<'_>, of: schemas::Ref, reach: Reach) -> R
         depth,
         limit: rows::Limit { nodes, fan_out },
         kinds: names_of(reach.kinds),
-        as_of: resolve(app, reach.as_of).await?,
+        as_of: reach.as_of,
     };
     Ok(Lineage(app.read(move |ctx| Ok(ctx.projections().lineage().explore(&of, &walk)?)).await?))
 }
@@ -179,6 +203,25 @@ fn within(name: &str, given: Option<i32>, default: i32, min: i32, max: i32) -> R
     let value = given.unwrap_or(default);
     let allowed = (min..=max).contains(&value).then(|| value.unsigned_abs());
     allowed.ok_or_else(|| Problem::malformed(format!("{name}: {value} is not a whole number from {min} to {max}")))
+}
+
+/// Refuses what no event up to a position mentions: an answer without anything would pass for one about it.
+pub(super) fn check_known(
+    ctx: &cairn_processors::Context,
+    things: &[schemas::Ref],
+    as_of: Option<schemas::Position>,
+) -> Result<(), Problem> {
+    let (lineage, catalog) = (ctx.projections().lineage(), ctx.projections().catalog());
+    for thing in things {
+        if !lineage.mentions(thing, as_of)? && catalog.state(&thing.to_string(), as_of)?.is_none() {
+            let when = as_of.map_or_else(String::new, |position| format!(" as of position {position}"));
+            return Err(Problem::not_found(format!(
+                "nothing is called {thing}{when}; `entities(kind: \"{}\")` lists what there is",
+                thing.kind()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Refs that a question names.
@@ -214,9 +257,9 @@ pub(crate) struct LineageQuery;
 /// Questions about the lineage graph.
 #[Object]
 impl LineageQuery {
-    /// What a thing was made of (UP), what was made of it (DOWN), or both. A thing that the ledger has not heard of has no
-    /// nodes.
-    #[graphql(complexity = "20 + child_complexity")]
+    /// What a thing was made of (UP), what was made of it (DOWN), or both. A thing that the ledger has not heard of, or had
+    /// not by then, is refused; so it is by all questions here.
+    #[graphql(complexity = "walk_cost(depth, limit, fan_out, &kinds, child_complexity)")]
     async fn lineage(
         &self,
         ctx: &Context<'_>,
@@ -231,7 +274,10 @@ impl LineageQuery {
         #[graphql(desc = "As the graph was recorded then; now where absent.")] as_of: Option<AsOf>,
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Lineage> {
-        wait(ctx, at_least).await?;
+        let app = wait(ctx, at_least).await?;
+        let as_of = resolve(ctx, as_of).await?;
+        let named = of.0.clone();
+        app.read(move |ctx| check_known(ctx, &[named], as_of)).await?;
         walk(ctx, of.0, Reach { direction, depth, limit, fan_out, kinds, as_of }).await
     }
 
@@ -253,8 +299,9 @@ impl LineageQuery {
             return Err(Problem::malformed("direction: BOTH is not one way; ask UP and DOWN apart").into());
         }
         let app = wait(ctx, at_least).await?;
-        let (first, as_of) = (page_length("first", first)?, resolve(app, as_of).await?);
+        let (first, as_of) = (page_length("first", first)?, resolve(ctx, as_of).await?);
         let page = app.read(move |ctx| {
+            check_known(ctx, std::slice::from_ref(&of.0), as_of)?;
             let (kind, after) = (kind.map(LineageKind::name), after.as_deref());
             let lineage = ctx.projections().lineage();
             Ok(lineage.neighbours(&of.0, direction.into(), kind.as_deref(), as_of, after, first)?)
@@ -308,8 +355,12 @@ impl LineageQuery {
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Option<Path>> {
         let app = wait(ctx, at_least).await?;
-        let as_of = resolve(app, as_of).await?;
-        let found = app.read(move |ctx| Ok(ctx.projections().lineage().path(&from.0, &to.0, related, as_of)?));
+        let as_of = resolve(ctx, as_of).await?;
+        let found = app.read(move |ctx| {
+            let (from, to) = (from.0, to.0);
+            check_known(ctx, &[from.clone(), to.clone()], as_of)?;
+            Ok(ctx.projections().lineage().path(&from, &to, related, as_of)?)
+        });
         Ok(found.await?.map(Path::from))
     }
 
@@ -340,9 +391,10 @@ impl LineageQuery {
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<DocumentsDiff> {
         let app = wait(ctx, at_least).await?;
-        let (first, as_of) = (page_length("first", first)?, resolve(app, as_of).await?);
+        let (first, as_of) = (page_length("first", first)?, resolve(ctx, as_of).await?);
         let (from, to) = (refs_of("from", from)?, refs_of("to", to)?);
         let found = app.read(move |ctx| {
+            check_known(ctx, &[&from[..], &to[..]].concat(), as_of)?;
             Ok(ctx.projections().lineage().documents_diff(&from, &to, as_of, after.as_deref(), first)?)
         });
         Ok(found.await?.into())

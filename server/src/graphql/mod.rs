@@ -35,7 +35,7 @@ fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Su
 
 /// The schema over a running server's state.
 pub(crate) fn schema(app: App) -> CairnSchema {
-    let observed = observed::Observed(app.clone());
+    let observed = observed::Observed::new(app.clone());
     builder().extension(observed).data(loaders::things(app.clone())).data(app).finish()
 }
 

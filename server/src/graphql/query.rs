@@ -20,9 +20,10 @@ use std::sync::Arc;
 /// Pipelines that `pipelineRuns` shows at most.
 const PIPELINES_MAX: i32 = 256;
 
-/// What can be asked. Every answer's `extensions.coverage` names the position it covers. An `atLeast` argument waits until
-/// the answer covers that position, so that a writer reads its own writes; the header cairn-at-least does so for a
-/// whole request. `asOf` asks for the past, by recorded time: such an answer never changes.
+/// What can be asked. Every answer's `extensions.coverage` names the position it covers: where something is asked as of the
+/// past, no later one than that. An `atLeast` argument waits until the answer covers that position, so that a writer reads
+/// its own writes; the header cairn-at-least does so for a whole request. `asOf` asks for the past, by recorded time: such
+/// an answer never changes, and everything in it is as of then.
 #[derive(MergedObject)]
 pub(crate) struct Query(Base, CatalogQuery, CurvesQuery, Evaluations, LineageQuery);
 
@@ -45,7 +46,7 @@ impl Base {
         #[graphql(desc = "Waits until this position is covered.")] at_least: Option<Position>,
     ) -> Result<Coverage> {
         let app = wait(ctx, at_least).await?;
-        let position = as_of::resolve(app, as_of).await?.or_else(|| app.covered());
+        let position = as_of::resolve(ctx, as_of).await?.or_else(|| app.covered());
         Ok(Coverage { position })
     }
 

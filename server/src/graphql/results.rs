@@ -345,35 +345,36 @@ impl From<evals::Missing> for FailedEvaluation {
 }
 
 /// When a question is about: what was recorded by `as_of`, and of that what had occurred by `valid_at`.
-pub(crate) async fn at(app: &App, as_of: Option<AsOf>, valid_at: Option<Timestamp>) -> Result<At> {
-    Ok(At { as_of: as_of::resolve(app, as_of).await?, valid_at: valid_at.map(|time| time.0) })
+pub(crate) async fn at(ctx: &Context<'_>, as_of: Option<AsOf>, valid_at: Option<Timestamp>) -> Result<At> {
+    Ok(At { as_of: as_of::resolve(ctx, as_of).await?, valid_at: valid_at.map(|time| time.0) })
 }
 
 /// The results of a subject in order of position.
-pub(crate) async fn standings(
-    ctx: &Context<'_>,
-    subject: schemas::Ref,
-    as_of: Option<AsOf>,
-    valid_at: Option<Timestamp>,
-) -> Result<Vec<Standing>> {
+pub(crate) async fn standings(ctx: &Context<'_>, subject: schemas::Ref, at: At) -> Result<Vec<Standing>> {
     let app = ctx.data::<App>()?;
-    let at = at(app, as_of, valid_at).await?;
     let rows = app.read(move |ctx| Ok(ctx.projections().evals().of_subject(&subject, &at)?)).await?;
     Ok(rows.into_iter().map(Standing::from).collect())
 }
 
 /// The judges' tallies on a subject.
-pub(crate) async fn tallies(ctx: &Context<'_>, subject: schemas::Ref, as_of: Option<AsOf>) -> Result<Vec<Tally>> {
+pub(crate) async fn tallies(
+    ctx: &Context<'_>,
+    subject: schemas::Ref,
+    as_of: Option<schemas::Position>,
+) -> Result<Vec<Tally>> {
     let app = ctx.data::<App>()?;
-    let as_of = as_of::resolve(app, as_of).await?;
     let rows = app.read(move |ctx| Ok(ctx.projections().evals().judgments(&subject, as_of)?)).await?;
     Ok(rows.into_iter().map(Tally::from).collect())
 }
 
 /// The gates' decisions on a subject.
-pub(crate) async fn gates(ctx: &Context<'_>, subject: schemas::Ref, as_of: Option<AsOf>) -> Result<Vec<Gate>> {
+pub(crate) async fn gates(
+    ctx: &Context<'_>,
+    subject: schemas::Ref,
+    as_of: Option<schemas::Position>,
+) -> Result<Vec<Gate>> {
     let app = ctx.data::<App>()?;
-    let at = at(app, as_of, None).await?;
+    let at = At { as_of, valid_at: None };
     let rows = app.read(move |ctx| Ok(ctx.projections().evals().gates(&subject, &at)?)).await?;
     Ok(rows.into_iter().map(Gate).collect())
 }

@@ -9,6 +9,7 @@ use crate::problem::{Kind, Problem};
 use crate::state::{App, READ_EVENTS_MAX};
 use async_graphql::{Context, Result, SimpleObject, Subscription};
 use async_stream::stream;
+use cairn_projections::curves::Pattern;
 use cairn_schemas::{self as schemas, Event as Payload, Recorded, RunId};
 use futures_util::Stream;
 use std::collections::HashSet;
@@ -88,9 +89,10 @@ impl Subscription {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Ids or refs of runs; at most 1,000.")] runs: Vec<String>,
-        #[graphql(desc = "The metrics; all where absent. A step with none of them is left out.")] metrics: Option<
-            Vec<String>,
-        >,
+        #[graphql(
+            desc = "The metrics, such as loss; * stands for any text. All where absent; a step with none of them is left out."
+        )]
+        metrics: Option<Vec<String>>,
         #[graphql(
             desc = "Goes on after this cursor. Without one of these three the stream begins with the next step that is logged."
         )]
@@ -106,9 +108,12 @@ impl Subscription {
         }
         let runs = runs.iter().map(|run| run.parse()).collect::<Result<HashSet<RunId>, schemas::Error>>();
         let runs = runs.map_err(|e| Problem::malformed(e.to_string()))?;
-        let metrics: Option<HashSet<String>> = metrics.map(|names| names.into_iter().collect());
+        if metrics.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Problem::malformed("metrics names none; leave it out for all of them").into());
+        }
+        let metrics: Option<Vec<Pattern>> = metrics.map(|names| names.iter().map(|name| Pattern::of(name)).collect());
         let seen = seen(&app, from.as_deref(), after, from_start)?;
-        Ok(follow(app, seen, move |event| step(&event, &runs, metrics.as_ref())))
+        Ok(follow(app, seen, move |event| step(&event, &runs, metrics.as_deref())))
     }
 
     /// How far each projection has come: at once, and again when that has changed, at most four times a second.
@@ -158,13 +163,13 @@ fn seen(
 }
 
 /// What is wanted of an event, where it is a step of one of these runs.
-fn step(event: &Recorded, runs: &HashSet<RunId>, wanted: Option<&HashSet<String>>) -> Option<LoggedStep> {
+fn step(event: &Recorded, runs: &HashSet<RunId>, wanted: Option<&[Pattern]>) -> Option<LoggedStep> {
     let Payload::StepLogged(step) = &event.event else { return None };
     if !runs.contains(&step.run) {
         return None;
     }
-    let metrics =
-        step.metrics.iter().filter(|metric| wanted.is_none_or(|wanted| wanted.contains(metric.name.as_str())));
+    let is_meant = |name: &str| wanted.is_none_or(|wanted| wanted.iter().any(|pattern| pattern.matches(name)));
+    let metrics = step.metrics.iter().filter(|metric| is_meant(metric.name.as_str()));
     let metrics: Vec<MetricValue> =
         metrics.map(|metric| MetricValue { name: metric.name.to_string(), value: Real(metric.value.0) }).collect();
     let is_wanted = wanted.is_none() || !metrics.is_empty();

@@ -46,6 +46,9 @@ ReproductionManner = Literal["replayed", "checked"]
 RunBy = Literal["cairn", "outside"]
 """Whose program ran it."""
 
+ValueChangeKind = Literal["added", "removed", "changed"]
+"""What became of a value from the first run to the second."""
+
 
 @dataclass(frozen=True)
 class AggregateCurve(Read):
@@ -93,7 +96,7 @@ class AggregatePoint(Read):
     n: int
     """Runs that have a value here."""
     mean: float
-    """The mean of their values."""
+    """The mean of their values; NaN where these are infinite both ways."""
     min: float
     """The least value of any of their points about here."""
     max: float
@@ -560,8 +563,8 @@ class DatasetFields(Read):
     """For people: project/name, a job's name, a document's URI."""
     state: str
     """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
-    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
-    superseded (evaluations).
+    registered (models); created, active, retired (deployments); ingested, removed (documents), or named where a
+    dataset names one that was not ingested; completed, failed, superseded (evaluations).
     """
     project: str
     """The project it belongs to."""
@@ -642,8 +645,8 @@ class DeploymentFields(Read):
     """For people: project/name, a job's name, a document's URI."""
     state: str
     """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
-    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
-    superseded (evaluations).
+    registered (models); created, active, retired (deployments); ingested, removed (documents), or named where a
+    dataset names one that was not ingested; completed, failed, superseded (evaluations).
     """
     project: str
     """The project it belongs to."""
@@ -720,8 +723,8 @@ class DocumentFields(Read):
     """For people: project/name, a job's name, a document's URI."""
     state: str
     """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
-    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
-    superseded (evaluations).
+    registered (models); created, active, retired (deployments); ingested, removed (documents), or named where a
+    dataset names one that was not ingested; completed, failed, superseded (evaluations).
     """
     project: str
     """The project it belongs to."""
@@ -916,8 +919,8 @@ class EvaluationFields(Read):
     """For people: project/name, a job's name, a document's URI."""
     state: str
     """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
-    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
-    superseded (evaluations).
+    registered (models); created, active, retired (deployments); ingested, removed (documents), or named where a
+    dataset names one that was not ingested; completed, failed, superseded (evaluations).
     """
     project: str
     """The project it belongs to."""
@@ -1217,7 +1220,9 @@ class Impact(Read):
     position: int | None
     """The position that this is as of; null where nothing was recorded by then."""
     starts: int
-    """Those of the things asked for that the graph knows; the others went into nothing."""
+    """Those of the things asked for that an event says something was made of, or that were made of something; the
+    others went into nothing.
+    """
     counts: tuple[LineageCount, ...]
     """How many things of each kind were reached, without those it began at."""
     total: int
@@ -1655,8 +1660,8 @@ class ModelFields(Read):
     """For people: project/name, a job's name, a document's URI."""
     state: str
     """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
-    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
-    superseded (evaluations).
+    registered (models); created, active, retired (deployments); ingested, removed (documents), or named where a
+    dataset names one that was not ingested; completed, failed, superseded (evaluations).
     """
     project: str
     """The project it belongs to."""
@@ -1961,8 +1966,8 @@ class RunFields(Read):
     """For people: project/name, a job's name, a document's URI."""
     state: str
     """Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets);
-    registered (models); created, active, retired (deployments); ingested, removed (documents); completed, failed,
-    superseded (evaluations).
+    registered (models); created, active, retired (deployments); ingested, removed (documents), or named where a
+    dataset names one that was not ingested; completed, failed, superseded (evaluations).
     """
     project: str
     """The project it belongs to."""
@@ -2083,8 +2088,9 @@ class RunDiff(Read):
     """Documents of the two runs' datasets, or of the runs where they ingest."""
 
     SELECTION: ClassVar[str] = (
-        "position sameWork facts { path before after } code { path before after } environment { path before after "
-        "} metricsEqual datasetsBefore datasetsAfter inputsRemoved inputsAdded documents { added removed kept }"
+        "position sameWork facts { path change before after } code { path change before after } environment { path"
+        " change before after } metricsEqual datasetsBefore datasetsAfter inputsRemoved inputsAdded documents { "
+        "added removed kept }"
     )
     READERS: ClassVar[Readers] = (
         ("position", "position", maybe(whole)),
@@ -2452,19 +2458,23 @@ class ValueChange(Read):
 
     path: str
     """Where: names joined by dots, elements of lists in brackets."""
+    change: ValueChangeKind
+    """Which of the two runs has a value there."""
     before: Any
-    """The first run's value; null where it has none."""
+    """The first run's value; null where it is that, or has none."""
     after: Any
-    """The second run's value; null where it has none."""
+    """The second run's value; null where it is that, or has none."""
 
-    SELECTION: ClassVar[str] = "path before after"
+    SELECTION: ClassVar[str] = "path change before after"
     READERS: ClassVar[Readers] = (
         ("path", "path", as_is),
+        ("change", "change", word),
         ("before", "before", as_is),
         ("after", "after", as_is),
     )
     TYPES: ClassVar[ColumnTypes] = {
         "path": "text",
+        "change": "text",
         "before": "json",
         "after": "json",
     }
@@ -2763,6 +2773,9 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "kinds": "[LineageKind!]",
         "asOf": "AsOf",
     },
+    "Deployment.history": {
+        "asOf": "AsOf",
+    },
     "Document.lineage": {
         "direction": "Direction!",
         "depth": "Int",
@@ -2805,6 +2818,12 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "kinds": "[LineageKind!]",
         "asOf": "AsOf",
     },
+    "Run.checkpoints": {
+        "asOf": "AsOf",
+    },
+    "Run.metrics": {
+        "asOf": "AsOf",
+    },
     "Run.metricSummaries": {
         "asOf": "AsOf",
     },
@@ -2821,6 +2840,9 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "validAt": "Timestamp",
     },
     "Run.gates": {
+        "asOf": "AsOf",
+    },
+    "Run.reproducible": {
         "asOf": "AsOf",
     },
 }

@@ -60,20 +60,38 @@ impl From<rows::DocumentsDiff> for DocumentsDiff {
     }
 }
 
+/// What became of a value from the first run to the second.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+pub(crate) enum ValueChangeKind {
+    /// The second run has it, be it as null; the first has not.
+    Added,
+    /// The first run has it, be it as null; the second has not.
+    Removed,
+    /// Both have it, and it differs.
+    Changed,
+}
+
 /// One place where two runs differ.
 #[derive(Clone, SimpleObject)]
 pub(crate) struct ValueChange {
     /// Where: names joined by dots, elements of lists in brackets.
     path: String,
-    /// The first run's value; null where it has none.
+    /// Which of the two runs has a value there.
+    change: ValueChangeKind,
+    /// The first run's value; null where it is that, or has none.
     before: Option<Value>,
-    /// The second run's value; null where it has none.
+    /// The second run's value; null where it is that, or has none.
     after: Option<Value>,
 }
 
 impl From<&found::Change> for ValueChange {
     fn from(change: &found::Change) -> Self {
-        Self { path: change.path.clone(), before: change.before.clone(), after: change.after.clone() }
+        let kind = match (&change.before, &change.after) {
+            (None, _) => ValueChangeKind::Added,
+            (_, None) => ValueChangeKind::Removed,
+            _ => ValueChangeKind::Changed,
+        };
+        Self { path: change.path.clone(), change: kind, before: change.before.clone(), after: change.after.clone() }
     }
 }
 
@@ -251,6 +269,6 @@ pub(super) async fn runs(ctx: &Context<'_>, before: &str, after: &str, as_of: Op
     let app = ctx.data::<App>()?;
     let mut query = found::DiffQuery::of(run(before)?, run(after)?);
     // The documents are asked for by their own field.
-    (query.as_of, query.documents_first) = (resolve(app, as_of).await?, 0);
+    (query.as_of, query.documents_first) = (resolve(ctx, as_of).await?, 0);
     Ok(RunDiff(app.read(move |ctx| Ok(found::diff(ctx, &query)?)).await?))
 }

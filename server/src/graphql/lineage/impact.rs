@@ -3,7 +3,7 @@
 use super::super::as_of::{AsOf, resolve};
 use super::super::connection::{Connection, page_length};
 use super::super::scalars::{Long, Position, Ref};
-use super::{DEPTH_MAX, LineageCount, LineageKind, counts_of, names_of, refs_of, within};
+use super::{DEPTH_MAX, LineageCount, LineageKind, check_known, counts_of, names_of, refs_of, within};
 use crate::problem::Problem;
 use crate::state::App;
 use async_graphql::{Context, Result, SimpleObject};
@@ -27,7 +27,8 @@ pub(crate) struct Touched {
 pub(crate) struct Impact {
     /// The position that this is as of; null where nothing was recorded by then.
     position: Option<Position>,
-    /// Those of the things asked for that the graph knows; the others went into nothing.
+    /// Those of the things asked for that an event says something was made of, or that were made of something; the others
+    /// went into nothing.
     starts: Long,
     /// How many things of each kind were reached, without those it began at.
     counts: Vec<LineageCount>,
@@ -69,12 +70,18 @@ pub(super) async fn impact(ctx: &Context<'_>, start: Start, page: Page) -> Resul
     let query = rows::ImpactQuery {
         depth,
         kinds: names_of(page.kinds),
-        as_of: resolve(app, page.as_of).await?,
+        as_of: resolve(ctx, page.as_of).await?,
         after: page.after,
         first: page_length("first", page.first)?,
         ..rows::ImpactQuery::of(rows::Start::Things(Vec::new()))
     };
-    let found = app.read(move |ctx| Ok(found_of(ctx, &of, query)?)).await?;
+    let found = app.read(move |ctx| {
+        if let Of::Things(things) = &of {
+            check_known(ctx, things, query.as_of)?;
+        }
+        Ok(found_of(ctx, &of, query)?)
+    });
+    let found = found.await?;
     let one = |(at, item): (usize, &rows::Touched)| {
         let reference = Ref(item.reference.clone());
         (found.cursors.after(at), Touched { reference, kind: item.kind.to_owned(), depth: item.depth })

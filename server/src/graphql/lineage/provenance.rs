@@ -1,5 +1,6 @@
 //! Whether a run can be run again, and what is missing for that.
 
+use super::super::as_of::AsOf;
 use super::super::things::Thing;
 use crate::state::App;
 use async_graphql::{Context, Enum, Object, Result, SimpleObject};
@@ -68,11 +69,17 @@ pub(crate) struct RunProvenance(pub(crate) Thing);
 #[Object]
 impl RunProvenance {
     /// Whether it can be run again from what is recorded, and what is missing for that. Every stored input is read and
-    /// checked.
+    /// checked: whether its bytes are there is said of now, in an answer about the past too.
     #[graphql(complexity = "100 + child_complexity")]
-    async fn reproducible(&self, ctx: &Context<'_>) -> Result<Reproducible> {
+    async fn reproducible(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
+    ) -> Result<Reproducible> {
         let run: RunId = self.0.entity().reference.parse()?;
-        let found = ctx.data::<App>()?.read(move |ctx| Ok(found::provenance_of(ctx, &run)?)).await?;
+        let as_of = self.0.when(ctx, as_of).await?;
+        let found = ctx.data::<App>()?.read(move |ctx| Ok(found::provenance_of(ctx, &run, as_of)?)).await?;
         let part = |part: found::Part| ProvenancePart { what: part.what.to_owned(), value: part.value };
         let gap = |gap: found::Missing| ProvenanceGap { what: gap.what.to_owned(), why: gap.why, fix: gap.fix };
         Ok(Reproducible {

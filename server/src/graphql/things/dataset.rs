@@ -2,6 +2,7 @@
 
 use crate::state::App;
 use async_graphql::{Context, MergedObject, Object, Result, SimpleObject};
+use cairn_projections::catalog::{Entity, NamedDocument};
 use serde_json::Value;
 
 use super::super::connection::{Connection, page_cost, page_length};
@@ -83,7 +84,8 @@ impl DatasetFields {
         let parents = self.0.all_linked(ctx, self.0.refs(&["parents"])).await?;
         Ok(parents.into_iter().map(Dataset::from).collect())
     }
-    /// The documents it is made of, in the order of its pages.
+    /// The documents it is made of, in the order of its pages; as many as documentCount says. One that was never ingested is
+    /// there too: its state is `named`, and only its ref is known.
     #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn documents(
         &self,
@@ -93,23 +95,45 @@ impl DatasetFields {
     ) -> Result<Connection<Document>> {
         let length = page_length("first", first)?;
         let (app, dataset, as_of) = (ctx.data::<App>()?, self.0.reference()?, self.0.as_of);
-        let family = format!("documents of {dataset}");
+        let (family, project) = (format!("documents of {dataset}"), self.0.entity().project.clone());
         let place = after.as_deref().map(|text| Place::decode(&family, text)).transpose()?.unwrap_or_default();
         let page = app.read(move |ctx| {
             let catalog = ctx.projections().catalog();
-            let page = catalog.documents(&dataset, place.after.as_deref(), place.seen + length)?;
-            let mut known = Vec::with_capacity(length);
-            for (index, document) in page.items.iter().enumerate().skip(place.seen) {
-                let seen = Place { after: place.after.clone(), seen: index + 1 };
-                let entity = catalog.state(&document.to_string(), as_of)?;
-                known.extend(entity.map(|entity| (seen.encode(&family), Document::from(Thing::new(entity, as_of)))));
+            let page = catalog.documents(&dataset, as_of, place.after.as_deref(), place.seen + length)?;
+            let wanted: Vec<_> = page.items[place.seen.min(page.items.len())..].iter().collect();
+            let keys: Vec<_> = wanted.iter().map(|named| (named.document.to_string(), as_of)).collect();
+            let mut documents = Vec::with_capacity(wanted.len());
+            for (index, (named, entity)) in wanted.into_iter().zip(catalog.states(&keys)?).enumerate() {
+                let seen = Place { after: place.after.clone(), seen: place.seen + index + 1 };
+                let entity = entity.unwrap_or_else(|| unknown(named, &project));
+                documents.push((seen.encode(&family), Document::from(Thing::new(entity, as_of))));
             }
-            Ok((known, page.next.map(|next| Place { after: Some(next), seen: 0 }.encode(&family))))
+            Ok((documents, page.next.map(|next| Place { after: Some(next), seen: 0 }.encode(&family))))
         });
         let (items, next) = page.await?;
         let mut connection = Connection::of(items, after.is_some(), next.is_some());
         connection.page_info.end_cursor = next.or(connection.page_info.end_cursor);
         Ok(connection)
+    }
+}
+
+/// What is known of a document that a dataset names and no event says to have been ingested.
+fn unknown(named: &NamedDocument, project: &str) -> Entity {
+    let reference = named.document.to_string();
+    Entity {
+        kind: "document".into(),
+        name: reference.clone(),
+        reference,
+        state: "named".into(),
+        project: project.to_owned(),
+        created_position: named.position,
+        created_at: named.recorded_at,
+        updated_position: named.position,
+        updated_at: named.recorded_at,
+        attributes: Value::Object(serde_json::Map::new()),
+        owner: None,
+        tags: serde_json::Map::new(),
+        notes: Vec::new(),
     }
 }
 

@@ -68,11 +68,11 @@ impl EvaluationFields {
     async fn dataset(&self, ctx: &Context<'_>) -> Result<Option<Dataset>> {
         Ok(self.0.linked(ctx, &["dataset"]).await?.map(Dataset::from))
     }
-    /// What was measured.
+    /// What was measured; where it was completed again, what was measured last.
     async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<Measure>> {
         let (app, evaluation) = (ctx.data::<App>()?, self.0.reference()?);
-        let rows =
-            app.read(move |ctx| Ok(ctx.projections().evals().of_evaluation(&evaluation, &At::default())?)).await?;
+        let at = At { as_of: self.0.as_of, valid_at: None };
+        let rows = app.read(move |ctx| Ok(ctx.projections().evals().of_evaluation(&evaluation, &at)?)).await?;
         Ok(rows.iter().map(Measure::from).collect())
     }
 }

@@ -12,14 +12,15 @@ pub(crate) use list::{ListQuery, list};
 pub(crate) use model::{Deployment, Model};
 pub(crate) use run::{Run, thing_of_run};
 
+use crate::problem::Problem;
 use async_graphql::{Context, Object, Result, SimpleObject};
 use cairn_projections::catalog::{self, Entity};
 use cairn_schemas as schemas;
 use serde_json::Value;
 use std::sync::Arc;
 
-use super::as_of::AsOf;
-use super::lineage::{Direction, Lineage, LineageKind, Reach, walk};
+use super::as_of::{AsOf, resolve};
+use super::lineage::{Direction, Lineage, LineageKind, Reach, walk, walk_cost};
 use super::loaders::{load, load_all};
 use super::scalars::{Long, Position, Ref, Timestamp};
 
@@ -55,6 +56,18 @@ impl Thing {
     }
     pub(crate) fn entity(&self) -> &Entity {
         &self.entity
+    }
+    /// The position as of which a field of it is answered: that of the thing, or an earlier one that the field names.
+    pub(super) async fn when(&self, ctx: &Context<'_>, own: Option<AsOf>) -> Result<Option<schemas::Position>> {
+        match (resolve(ctx, own).await?, self.as_of) {
+            (Some(own), Some(then)) if own > then => Err(Problem::malformed(format!(
+                "asOf: position {own} is later than {then}, as of which {} is asked; leave it out, or name {then} or an \
+                 earlier one",
+                self.entity.reference
+            ))
+            .into()),
+            (own, then) => Ok(own.or(then)),
+        }
     }
     /// The thing whose ref stands at a path.
     async fn linked(&self, ctx: &Context<'_>, path: &[&str]) -> Result<Option<Thing>> {
@@ -110,8 +123,8 @@ impl Thing {
         &self.entity.name
     }
     /// Where it stands: running, completed, failed, cancelled (runs); building, committed, withdrawn (datasets); registered
-    /// (models); created, active, retired (deployments); ingested, removed (documents); completed, failed, superseded
-    /// (evaluations).
+    /// (models); created, active, retired (deployments); ingested, removed (documents), or named where a dataset names one that
+    /// was not ingested; completed, failed, superseded (evaluations).
     async fn state(&self) -> &str {
         &self.entity.state
     }
@@ -152,7 +165,7 @@ impl Thing {
         &self.entity.attributes
     }
     /// What it was made of (UP), or what was made of it (DOWN).
-    #[graphql(complexity = "20 + child_complexity")]
+    #[graphql(complexity = "walk_cost(depth, limit, fan_out, &kinds, child_complexity)")]
     async fn lineage(
         &self,
         ctx: &Context<'_>,
@@ -163,8 +176,10 @@ impl Thing {
         #[graphql(desc = "Show only things of these kinds; the others are walked through.")] kinds: Option<
             Vec<LineageKind>,
         >,
-        #[graphql(desc = "As the graph was recorded then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
     ) -> Result<Lineage> {
+        let as_of = self.when(ctx, as_of).await?;
         walk(ctx, self.reference()?, Reach { direction, depth, limit, fan_out, kinds, as_of }).await
     }
 }

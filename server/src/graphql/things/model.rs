@@ -3,6 +3,7 @@
 use crate::state::App;
 use async_graphql::{Context, MergedObject, Object, Result, SimpleObject};
 use cairn_projections::catalog::DeploymentChange;
+use cairn_projections::evals::At;
 use serde_json::Value;
 
 use super::super::as_of::AsOf;
@@ -71,25 +72,31 @@ impl ModelFields {
     async fn results(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
         #[graphql(desc = "Only what had been measured by then, as its producer says.")] valid_at: Option<Timestamp>,
     ) -> Result<Vec<Standing>> {
-        standings(ctx, self.0.reference()?, as_of, valid_at).await
+        let at = At { as_of: self.0.when(ctx, as_of).await?, valid_at: valid_at.map(|time| time.0) };
+        standings(ctx, self.0.reference()?, at).await
     }
     /// Judges' verdicts on it, counted by criterion.
     async fn judgments(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
     ) -> Result<Vec<Tally>> {
+        let as_of = self.0.when(ctx, as_of).await?;
         tallies(ctx, self.0.reference()?, as_of).await
     }
     /// Gates' decisions on it.
     async fn gates(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
     ) -> Result<Vec<Gate>> {
+        let as_of = self.0.when(ctx, as_of).await?;
         gates(ctx, self.0.reference()?, as_of).await
     }
 }
@@ -173,9 +180,15 @@ impl DeploymentFields {
         self.0.a_ref(&["previous", "model"])
     }
     /// What changed what it answers with, oldest first.
-    async fn history(&self, ctx: &Context<'_>) -> Result<Vec<Change>> {
+    async fn history(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
+    ) -> Result<Vec<Change>> {
+        let as_of = self.0.when(ctx, as_of).await?;
         let (app, name) = (ctx.data::<App>()?, self.0.entity().reference.clone());
-        let rows = app.read(move |ctx| Ok(ctx.projections().catalog().deployment_history(&name)?)).await?;
+        let rows = app.read(move |ctx| Ok(ctx.projections().catalog().deployment_history(&name, as_of)?)).await?;
         Ok(rows.into_iter().map(Change::from).collect())
     }
 }

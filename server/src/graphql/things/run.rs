@@ -4,11 +4,12 @@
 use crate::state::App;
 use async_graphql::{Context, MergedObject, Object, Result, SimpleObject};
 use cairn_projections::catalog::{CheckpointRecord, Entity};
+use cairn_projections::evals::At;
 use cairn_projections::lineage::Direction;
 use cairn_schemas::RunId;
 use serde_json::Value;
 
-use super::super::as_of::{AsOf, resolve};
+use super::super::as_of::AsOf;
 use super::super::curves::{Ask, Axis, Curve, RunMetric, SmoothingInput, cost, curves, metrics};
 use super::super::lineage::RunProvenance;
 use super::super::loaders::load;
@@ -147,42 +148,59 @@ impl RunFields {
     async fn dataset(&self, ctx: &Context<'_>) -> Result<Option<Dataset>> {
         Ok(self.0.linked(ctx, &["training", "dataset"]).await?.map(Dataset::from))
     }
-    /// The run that made what it started from.
+    /// The run that made what it started from: what it was forked from, else what its start names.
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Run>> {
-        self.0.linked_run(ctx, &["training", "parent"]).await
+        // A fork says more than a start.
+        match self.0.linked_run(ctx, &["training", "forked_from", "from_run"]).await? {
+            Some(parent) => Ok(Some(parent)),
+            None => self.0.linked_run(ctx, &["training", "parent"]).await,
+        }
     }
     /// The models that were registered from it, at most 100.
     async fn models(&self, ctx: &Context<'_>) -> Result<Vec<Model>> {
-        let (app, run) = (ctx.data::<App>()?, self.0.reference()?);
+        let (app, run, as_of) = (ctx.data::<App>()?, self.0.reference()?, self.0.as_of);
         let made = app.read(move |ctx| {
             Ok(ctx
                 .projections()
                 .lineage()
-                .neighbours(&run, Direction::Down, Some("model"), None, None, MODELS_MAX)?
+                .neighbours(&run, Direction::Down, Some("model"), as_of, None, MODELS_MAX)?
                 .neighbours)
         });
         let models = self.0.all_linked(ctx, made.await?.into_iter().map(Ref).collect()).await?;
         Ok(models.into_iter().map(Model::from).collect())
     }
     /// Its checkpoints that count, by step.
-    async fn checkpoints(&self, ctx: &Context<'_>) -> Result<Vec<Checkpoint>> {
+    async fn checkpoints(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
+    ) -> Result<Vec<Checkpoint>> {
+        let as_of = self.0.when(ctx, as_of).await?;
         let (app, run) = (ctx.data::<App>()?, self.id()?);
-        let rows = app.read(move |ctx| Ok(ctx.projections().catalog().checkpoints(&run)?)).await?;
+        let rows = app.read(move |ctx| Ok(ctx.projections().catalog().checkpoints_at(&run, as_of)?)).await?;
         Ok(rows.into_iter().map(Checkpoint::from).collect())
     }
     /// Names of its metrics.
-    async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<String>> {
+    async fn metrics(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
+    ) -> Result<Vec<String>> {
+        let as_of = self.0.when(ctx, as_of).await?;
         let (app, run) = (ctx.data::<App>()?, self.id()?);
-        Ok(app.read(move |ctx| Ok(ctx.projections().curves().runs_metrics(&run)?)).await?)
+        Ok(app.read(move |ctx| Ok(ctx.projections().curves().runs_metrics(&run, as_of)?)).await?)
     }
     /// What it has of each metric, by name.
     #[graphql(complexity = "20 + child_complexity")]
     async fn metric_summaries(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
     ) -> Result<Vec<RunMetric>> {
-        let as_of = resolve(ctx.data::<App>()?, as_of).await?;
+        let as_of = self.0.when(ctx, as_of).await?;
         metrics(ctx, self.id()?, as_of).await
     }
     /// Its curves, in at most so many points each, in which no spike is lost.
@@ -195,10 +213,11 @@ impl RunFields {
         #[graphql(desc = "Points of one curve, from 4 to 20,000; 500 where absent.")] points: Option<i32>,
         #[graphql(desc = "Smoothing, before any points are left out.")] smoothing: Option<SmoothingInput>,
         #[graphql(desc = "Together with the runs that it went on from.", default)] ancestors: bool,
-        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
     ) -> Result<Vec<Curve>> {
         let runs = vec![self.id()?];
-        let as_of = resolve(ctx.data::<App>()?, as_of).await?;
+        let as_of = self.0.when(ctx, as_of).await?;
         let ask = Ask { runs, metrics, axis: x, from: None, to: None, points, smoothing, ancestors, as_of };
         curves(ctx, ask, None).await
     }
@@ -206,17 +225,21 @@ impl RunFields {
     async fn results(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
         #[graphql(desc = "Only what had been measured by then, as its producer says.")] valid_at: Option<Timestamp>,
     ) -> Result<Vec<Standing>> {
-        standings(ctx, self.0.reference()?, as_of, valid_at).await
+        let at = At { as_of: self.0.when(ctx, as_of).await?, valid_at: valid_at.map(|time| time.0) };
+        standings(ctx, self.0.reference()?, at).await
     }
     /// Gates' decisions on it.
     async fn gates(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "As it was then; now where absent.")] as_of: Option<AsOf>,
+        #[graphql(desc = "As it was then; where absent, as of what it hangs from. A later one than that is refused.")]
+        as_of: Option<AsOf>,
     ) -> Result<Vec<Gate>> {
+        let as_of = self.0.when(ctx, as_of).await?;
         gates(ctx, self.0.reference()?, as_of).await
     }
 }
