@@ -122,7 +122,8 @@ fn the_page_needs_no_other_server_and_opens_on_five_queries() {
     // On one with a history each prepared query is answered without an error.
     for filled in [false, true] {
         if filled {
-            server.record(&common::history());
+            let head = server.record(&common::history());
+            server.query(&format!("{{ coverage(atLeast: {head}) {{ position }} }}"));
         }
         for query in &queries {
             let answer = server.graphql(query, json!({}));
