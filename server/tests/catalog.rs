@@ -171,6 +171,7 @@ fn what_was_production_when() {
     let cleared =
         event("c", "cairn.model.alias_cleared.v1", json!({ "alias": "production", "model": "model://team/chat@2" }));
     let last = server.record(&[registered(1), assigned(1), registered(2), assigned(2), cleared]);
+    server.query(&format!("{{ coverage(atLeast: {last}) {{ position }} }}"));
     let answer = server.query(&format!(
         r#"{{ aliasHistory(model: "model://team/chat", alias: "production", atLeast: {last}) {{ model reason position }}
               first: aliasHistory(model: "model://team/chat", alias: "production", asOf: 3) {{ model }}
