@@ -1,7 +1,7 @@
 //! Several runs as one curve: what they have in common at each place of an axis, such as the seeds of one recipe.
 
 use super::curve::{Curve, Range};
-use super::query::{CurveQuery, Logical};
+use super::query::{CurveQuery, Logical, exactly, named};
 use super::smooth::{Sampler, Smoother, even_grid};
 use super::{Axis, Curves, Smoothing};
 use crate::Error;
@@ -43,12 +43,14 @@ pub struct Aggregate {
     pub unplaced: Vec<(RunId, String)>,
 }
 
-/// What the runs have at one place. NaN counts as nothing.
+/// What the runs have at one place. NaN counts as nothing. A run whose points about here are infinite both ways has no
+/// mean of them all: that of its finite ones stands for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AggregatePoint {
     pub x: f64,
     /// Runs that have a value here.
     pub n: usize,
+    /// NaN where the runs' values are infinite both ways.
     pub mean: f64,
     /// The least value of any run's points about here: no spike is averaged away.
     pub min: f64,
@@ -60,8 +62,15 @@ pub struct AggregatePoint {
 impl Curves {
     /// Takes runs together at common places: those at which they logged, where these are few enough, else even ones. A
     /// run that logged nothing at a place is read off on the straight line between its neighbours; where it has several
-    /// points about an even place, their mean is its value and their extremes enter `min` and `max`.
+    /// points about an even place, their mean is its value and their extremes enter `min` and `max`. A metric that none
+    /// of the runs has is an error where they have others.
     pub fn aggregate(&self, query: &AggregateQuery) -> Result<Aggregate, Error> {
+        Ok(self.aggregates(std::slice::from_ref(&query.runs), query)?.remove(0))
+    }
+
+    /// The same for each of several groups of runs; the query's own runs are not looked at. A metric that only some
+    /// groups have is no error.
+    pub fn aggregates(&self, groups: &[Vec<RunId>], query: &AggregateQuery) -> Result<Vec<Aggregate>, Error> {
         let questioned = CurveQuery {
             axis: query.axis,
             as_of: query.as_of,
@@ -72,41 +81,61 @@ impl Curves {
         let axis = questioned.axis_meant();
         query.smoothing.map_or(Ok(()), Smoothing::check)?;
         check_quantiles(&query.quantiles)?;
-        let mut answer = Aggregate { axis, runs: Vec::new(), exact: true, points: Vec::new(), unplaced: Vec::new() };
-        let Some(range) = Range::of(axis, query.from, query.to)? else { return Ok(answer) };
+        let range = Range::of(axis, query.from, query.to)?;
         self.0.read(|store| {
+            let runs: Vec<RunId> = groups.iter().flatten().copied().collect();
             let lines: Vec<Logical<'_>> =
-                query.runs.iter().map(|run| Logical::of(store, *run, axis, &questioned)).collect::<Result<_, _>>()?;
-            let mut curves: Vec<Curve<'_>> = Vec::new();
-            for (run, line) in query.runs.iter().zip(&lines) {
-                let (curve, unplaced) = line.curve(&query.metric, range)?;
-                answer.unplaced.extend(unplaced.map(|why| (*run, why)));
-                if curve.extent().is_some() {
-                    answer.runs.push(*run);
-                    curves.push(curve);
-                }
-            }
-            let places = match own_places(&curves, query)? {
-                Some(places) => places,
-                None => {
-                    answer.exact = false;
-                    let extents = curves.iter().filter_map(Curve::extent);
-                    let Some((from, to)) = extents.reduce(|(a, b), (c, d)| (a.min(c), b.max(d))) else {
-                        return Ok(answer);
-                    };
-                    even_grid(range.shown(from), range.shown(to), query.points_max)
-                }
+                runs.iter().map(|run| Logical::of(store, *run, axis, &questioned)).collect::<Result<_, _>>()?;
+            named(&[exactly(&query.metric)], &lines)?;
+            let mut rest = &lines[..];
+            let one = |group: &Vec<RunId>| {
+                let (lines, others) = rest.split_at(group.len());
+                rest = others;
+                together(group, lines, axis, range, query)
             };
-            let mut columns: Vec<Vec<Cell>> = Vec::with_capacity(curves.len());
-            for curve in &curves {
-                columns.push(cells(curve, &places, query.smoothing)?);
-            }
-            answer.points = (0..places.len())
-                .filter_map(|place| together(places[place], columns.iter().map(|cells| cells[place]), &query.quantiles))
-                .collect();
-            Ok(answer)
+            groups.iter().map(one).collect()
         })
     }
+}
+
+/// The runs of one group, and what is known of each.
+fn together(
+    runs: &[RunId],
+    lines: &[Logical<'_>],
+    axis: Axis,
+    range: Option<Range>,
+    query: &AggregateQuery,
+) -> Result<Aggregate, Error> {
+    let mut answer = Aggregate { axis, runs: Vec::new(), exact: true, points: Vec::new(), unplaced: Vec::new() };
+    let Some(range) = range else { return Ok(answer) };
+    let mut curves: Vec<Curve<'_>> = Vec::new();
+    for (run, line) in runs.iter().zip(lines) {
+        let (curve, unplaced) = line.curve(&query.metric, range)?;
+        answer.unplaced.extend(unplaced.map(|why| (*run, why)));
+        if curve.extent().is_some() {
+            answer.runs.push(*run);
+            curves.push(curve);
+        }
+    }
+    let places = match own_places(&curves, query)? {
+        Some(places) => places,
+        None => {
+            answer.exact = false;
+            let extents = curves.iter().filter_map(Curve::extent);
+            let Some((from, to)) = extents.reduce(|(a, b), (c, d)| (a.min(c), b.max(d))) else {
+                return Ok(answer);
+            };
+            even_grid(range.shown(from), range.shown(to), query.points_max)
+        }
+    };
+    let mut columns: Vec<Vec<Cell>> = Vec::with_capacity(curves.len());
+    for curve in &curves {
+        columns.push(cells(curve, &places, query.smoothing)?);
+    }
+    answer.points = (0..places.len())
+        .filter_map(|place| at_place(places[place], columns.iter().map(|cells| cells[place]), &query.quantiles))
+        .collect();
+    Ok(answer)
 }
 
 fn check_quantiles(quantiles: &[f64]) -> Result<(), Error> {
@@ -145,16 +174,47 @@ fn own_places(curves: &[Curve<'_>], query: &AggregateQuery) -> Result<Option<Vec
 struct Cell {
     n: u64,
     sum: f64,
+    n_finite: u64,
+    sum_finite: f64,
     min: f64,
     max: f64,
     /// On the line between neighbours.
     between: Option<f64>,
 }
 
+impl Cell {
+    const EMPTY: Self = Self {
+        n: 0,
+        sum: 0.0,
+        n_finite: 0,
+        sum_finite: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        between: None,
+    };
+
+    /// `value` is no NaN.
+    fn add(&mut self, value: f64) {
+        self.n += 1;
+        self.sum += value;
+        if value.is_finite() {
+            self.n_finite += 1;
+            self.sum_finite += value;
+        }
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+    }
+
+    /// NaN where its points are infinite both ways, and none is finite.
+    fn mean(&self) -> f64 {
+        let mean = self.sum / self.n as f64;
+        if mean.is_nan() { self.sum_finite / self.n_finite as f64 } else { mean }
+    }
+}
+
 /// A run's values about each of the places, which go up.
 fn cells(curve: &Curve<'_>, places: &[f64], smoothing: Option<Smoothing>) -> Result<Vec<Cell>, Error> {
-    let empty = Cell { n: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY, between: None };
-    let mut cells = vec![empty; places.len()];
+    let mut cells = vec![Cell::EMPTY; places.len()];
     let mut sampler = Sampler::over(places);
     curve.each(&mut Smoother::of(smoothing), &mut |placed| {
         let (x, value) = (curve.range.shown(placed.x), placed.point.value);
@@ -165,42 +225,41 @@ fn cells(curve: &Curve<'_>, places: &[f64], smoothing: Option<Smoothing>) -> Res
         // The nearest place.
         let next = places.partition_point(|place| *place < x);
         let is_before = next > 0 && (next == places.len() || x - places[next - 1] < places[next] - x);
-        let cell = &mut cells[if is_before { next - 1 } else { next }];
-        cell.n += 1;
-        cell.sum += value;
-        cell.min = cell.min.min(value);
-        cell.max = cell.max.max(value);
+        cells[if is_before { next - 1 } else { next }].add(value);
     })?;
     Ok(cells)
 }
 
 /// All runs at one place; `None` where none has a value.
-fn together(x: f64, cells: impl Iterator<Item = Cell>, quantiles: &[f64]) -> Option<AggregatePoint> {
-    let (mut values, mut min, mut max) = (Vec::new(), f64::INFINITY, f64::NEG_INFINITY);
+fn at_place(x: f64, cells: impl Iterator<Item = Cell>, quantiles: &[f64]) -> Option<AggregatePoint> {
+    let (mut values, mut n, mut min, mut max) = (Vec::new(), 0, f64::INFINITY, f64::NEG_INFINITY);
     for cell in cells {
         let (value, least, greatest) = match (cell.n, cell.between) {
-            (0, None) => continue,
-            (0, Some(between)) => (between, between, between),
-            (n, _) => (cell.sum / n as f64, cell.min, cell.max),
+            (0, Some(between)) if !between.is_nan() => (between, between, between),
+            (0, _) => continue,
+            _ => (cell.mean(), cell.min, cell.max),
         };
+        n += 1;
+        min = min.min(least);
+        max = max.max(greatest);
         if !value.is_nan() {
             values.push(value);
-            min = min.min(least);
-            max = max.max(greatest);
         }
     }
-    if values.is_empty() {
+    if n == 0 {
         return None;
     }
     values.sort_unstable_by(f64::total_cmp);
-    let n = values.len();
-    let mean = values.iter().sum::<f64>() / n as f64;
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
     let quantiles = quantiles.iter().map(|quantile| at_quantile(&values, *quantile)).collect();
     Some(AggregatePoint { x, n, mean, min, max, quantiles })
 }
 
-/// The linear method, which is NumPy's default (Hyndman and Fan's seventh). `values` are sorted.
+/// The linear method, which is NumPy's default (Hyndman and Fan's seventh). `values` are sorted; of none it is NaN.
 fn at_quantile(values: &[f64], quantile: f64) -> f64 {
+    if values.is_empty() {
+        return f64::NAN;
+    }
     let at = quantile * (values.len() - 1) as f64;
     let (below, along) = (values[at.floor() as usize], at.fract());
     let above = values[at.ceil() as usize];

@@ -8,6 +8,7 @@ use super::rows::{Entry, Stored};
 use super::smooth::{Sampler, Smoother, even_grid};
 use super::{Axis, CurveQuery, Point};
 use crate::Error;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// A point on an axis.
@@ -179,7 +180,7 @@ impl Curve<'_> {
         // Where there are fewer than that anyway there is nothing to leave out.
         let extent = self.extent().filter(|_| self.points_max() > points_max);
         let buckets = extent.map(|(from, to)| Buckets::over(from, to, points_max));
-        let mut gather = Gather { points_max, points: Vec::new(), total: 0, was_whole: false, buckets };
+        let mut gather = Gather { points_max, points: Vec::new(), first: None, total: 0, was_whole: false, buckets };
         let mut smoother = Smoother::of(query.smoothing);
         if query.attempts {
             for (number, stretch) in (0..).zip(&self.stretches) {
@@ -227,6 +228,8 @@ struct Gather {
     points_max: usize,
     /// The first ones, one more than wanted.
     points: Vec<Placed>,
+    /// The first one along the axis.
+    first: Option<Placed>,
     total: u64,
     /// Whether extremes stood for their panels.
     was_whole: bool,
@@ -236,6 +239,7 @@ struct Gather {
 impl Gather {
     fn add(&mut self, placed: Placed) {
         self.total += 1;
+        self.look(&placed);
         if self.points.len() <= self.points_max {
             self.points.push(placed);
         }
@@ -244,16 +248,38 @@ impl Gather {
         }
     }
 
+    fn look(&mut self, placed: &Placed) {
+        if self.first.is_none_or(|first| (placed.x, placed.order) < (first.x, first.order)) {
+            self.first = Some(*placed);
+        }
+    }
+
     fn found(self) -> Found {
         let exact = !self.was_whole && self.total <= self.points_max as u64;
         let (mut points, mut spans) = (self.points, Vec::new());
         if let Some(buckets) = self.buckets.filter(|_| !exact) {
-            points = buckets.filled().flat_map(|bucket| bucket.kept.points()).collect();
-            spans = buckets.filled().map(|bucket| bucket.span).collect();
+            (points, spans) = fitted(buckets, self.first, self.points_max);
         }
         points.sort_by_key(|placed| (placed.x, placed.order));
         Found { points, total: self.total, exact, buckets: spans }
     }
+}
+
+/// The first point and what the buckets keep, `points_max` at most, and the buckets' spans. Where infinities make them
+/// more there are half as many buckets: enough but for fewer than seven points, which are those that matter most.
+fn fitted(mut buckets: Buckets<Placed>, first: Option<Placed>, points_max: usize) -> (Vec<Placed>, Vec<(u64, u64)>) {
+    let kept = |buckets: &Buckets<Placed>| {
+        let mut seen = HashSet::new();
+        let points = first.into_iter().chain(buckets.filled().flat_map(|bucket| bucket.kept.by_weight()));
+        points.filter(|placed| seen.insert(placed.order)).collect::<Vec<Placed>>()
+    };
+    let mut points = kept(&buckets);
+    if points.len() > points_max {
+        buckets = buckets.halved();
+        points = kept(&buckets);
+        points.truncate(points_max);
+    }
+    (points, buckets.filled().map(|bucket| bucket.span).collect())
 }
 
 /// Goes along one run.
@@ -276,11 +302,12 @@ impl Visitor for Along<'_> {
         if to < self.range.from || from > self.range.to {
             return true;
         }
-        let placed: Vec<Placed> = kept.points().into_iter().map(|point| self.placed(point)).collect();
+        let placed: Vec<Placed> = kept.all().map(|point| self.placed(point)).collect();
         let Some(buckets) = &mut self.gather.buckets else { return false };
         let is_inside = self.range.contains(from) && self.range.contains(to);
-        let is_taken = is_inside && buckets.add_whole(from, to, placed.into_iter());
+        let is_taken = is_inside && buckets.add_whole(from, to, placed.iter().copied());
         if is_taken {
+            placed.iter().for_each(|placed| self.gather.look(placed));
             self.gather.total += u64::from(entry.points);
             self.gather.was_whole = true;
         }

@@ -1,10 +1,11 @@
-//! What is kept of many points: the least, the greatest, the last, and a NaN if there is one, so that no spike is lost.
+//! What is kept of many points: the least, the greatest, the last, and a NaN if there is one, so that no spike is lost;
+//! beside an infinite extreme the finite one, which it would hide.
 
 use super::rows::Stored;
 use crate::attempts::{Takeover, is_hidden};
 use bincode::{Decode, Encode};
 
-/// Points kept of one bucket, at most.
+/// Points of one bucket without infinities, at most.
 pub(super) const KEPT_MAX: usize = 4;
 
 /// A point among others.
@@ -27,15 +28,27 @@ impl Ranked for Stored {
 /// earliest one.
 #[derive(Clone, Copy, Debug, Encode, Decode)]
 pub(super) struct Kept<P> {
+    first: Option<P>,
+    last: Option<P>,
     least: Option<P>,
     greatest: Option<P>,
-    last: Option<P>,
     nan: Option<P>,
+    /// Only where the least, or the greatest, is an infinity below, or above, it.
+    least_finite: Option<P>,
+    greatest_finite: Option<P>,
 }
 
 impl<P> Default for Kept<P> {
     fn default() -> Self {
-        Self { least: None, greatest: None, last: None, nan: None }
+        Self {
+            first: None,
+            last: None,
+            least: None,
+            greatest: None,
+            nan: None,
+            least_finite: None,
+            greatest_finite: None,
+        }
     }
 }
 
@@ -50,28 +63,27 @@ impl<P: Ranked> Kept<P> {
     }
 
     pub(super) fn add(&mut self, point: P) {
-        let replace = |slot: &mut Option<P>, better: &dyn Fn(&P) -> bool| {
-            if slot.as_ref().is_none_or(better) {
-                *slot = Some(point);
-            }
-        };
-        let (value, rank) = (point.value(), point.rank());
-        replace(&mut self.last, &|last| rank >= last.rank());
-        if value.is_nan() {
-            replace(&mut self.nan, &|nan| rank < nan.rank());
+        let rank = point.rank();
+        put(&mut self.first, point, |first| rank < first.rank());
+        put(&mut self.last, point, |last| rank >= last.rank());
+        if point.value().is_nan() {
+            put(&mut self.nan, point, |nan| rank < nan.rank());
             return;
         }
-        let earlier = |other: &P| value == other.value() && rank < other.rank();
-        replace(&mut self.least, &|least| value < least.value() || earlier(least));
-        replace(&mut self.greatest, &|greatest| value > greatest.value() || earlier(greatest));
+        extreme(&mut self.least, &mut self.least_finite, point, 1.0);
+        extreme(&mut self.greatest, &mut self.greatest_finite, point, -1.0);
     }
 
-    /// The points themselves, in order, none twice.
-    pub(super) fn points(&self) -> Vec<P> {
-        let mut points: Vec<P> = [self.least, self.greatest, self.nan, self.last].into_iter().flatten().collect();
-        points.sort_by_key(P::rank);
-        points.dedup_by_key(|point| point.rank());
-        points
+    /// The points themselves, those that matter most first; the first one, which only a whole curve keeps, is not among
+    /// them. One may come twice.
+    pub(super) fn by_weight(&self) -> impl Iterator<Item = P> {
+        let points = [self.last, self.least, self.greatest, self.nan, self.least_finite, self.greatest_finite];
+        points.into_iter().flatten()
+    }
+
+    /// Everything that is kept. A point may come twice.
+    pub(super) fn all(&self) -> impl Iterator<Item = P> {
+        self.first.into_iter().chain(self.by_weight())
     }
 
     pub(super) fn last(&self) -> Option<P> {
@@ -82,6 +94,27 @@ impl<P: Ranked> Kept<P> {
     }
     pub(super) fn greatest(&self) -> Option<P> {
         self.greatest
+    }
+}
+
+fn put<P>(slot: &mut Option<P>, point: P, is_better: impl FnOnce(&P) -> bool) {
+    if slot.as_ref().is_none_or(is_better) {
+        *slot = Some(point);
+    }
+}
+
+/// The least of what was seen for a sign of 1, the greatest for one of -1. An infinity stands beside the finite extreme,
+/// not in its place.
+fn extreme<P: Ranked>(slot: &mut Option<P>, finite: &mut Option<P>, point: P, sign: f64) {
+    let order = |point: &P| sign * point.value();
+    let is_better = |held: &P| {
+        let (one, other) = (order(&point), order(held));
+        one < other || (one == other && point.rank() < held.rank())
+    };
+    match slot {
+        Some(held) if order(held) == f64::NEG_INFINITY && point.value().is_finite() => put(finite, point, is_better),
+        Some(held) if held.value().is_finite() && order(&point) == f64::NEG_INFINITY => *finite = slot.replace(point),
+        _ => put(slot, point, is_better),
     }
 }
 
@@ -100,9 +133,9 @@ pub(super) struct Bucket<P> {
 }
 
 impl<P: Ranked> Buckets<P> {
-    /// As many as give at most `points_max` points, which must be at least [`KEPT_MAX`].
+    /// As many as give at most `points_max` points beside the first one, where there are no infinities.
     pub(super) fn over(from: u64, to: u64, points_max: usize) -> Self {
-        let count = (points_max / KEPT_MAX).max(1);
+        let count = (points_max.saturating_sub(1) / KEPT_MAX).max(1);
         let width = (u128::from(to.saturating_sub(from)) + 1).div_ceil(count as u128);
         Self { from, width, buckets: vec![Bucket { kept: Kept::default(), span: (u64::MAX, 0) }; count] }
     }
@@ -126,6 +159,18 @@ impl<P: Ranked> Buckets<P> {
             bucket.span = (bucket.span.0.min(from), bucket.span.1.max(to));
         }
         fits
+    }
+    /// Makes one bucket of every two.
+    pub(super) fn halved(&self) -> Self {
+        let join = |pair: &[Bucket<P>]| {
+            let mut joined = pair[0].clone();
+            for bucket in &pair[1..] {
+                bucket.kept.all().for_each(|point| joined.kept.add(point));
+                joined.span = (joined.span.0.min(bucket.span.0), joined.span.1.max(bucket.span.1));
+            }
+            joined
+        };
+        Self { from: self.from, width: 2 * self.width, buckets: self.buckets.chunks(2).map(join).collect() }
     }
     pub(super) fn filled(&self) -> impl Iterator<Item = &Bucket<P>> {
         self.buckets.iter().filter(|bucket| bucket.kept.last.is_some())

@@ -211,3 +211,51 @@ fn dense_seeds_keep_their_spikes() {
     assert!(spikes.len() == 1 && (spikes[0].x - 7_777.0).abs() <= 101.0 && spikes[0].mean > 1_000.0);
     assert!(found.points.iter().filter(|p| p.max != 1e6).all(|p| (p.mean, p.max) == (2.0, 3.0)));
 }
+
+#[test]
+fn a_run_infinite_both_ways_still_counts() {
+    let value = |run: u64, at: u64| match (run, at) {
+        (2, 2_500) => f64::INFINITY,
+        (2, 2_501) => f64::NEG_INFINITY,
+        (3, 2_502) => 1e6,
+        (3, 2_503) => -1e6,
+        (3, 7_500) => f64::INFINITY,
+        _ => run as f64,
+    };
+    let events: Vec<Event> =
+        (1..=10_000u64).flat_map(|at| (1..=3).map(move |run| step(run, 1, at, &[("loss", value(run, at))]))).collect();
+    let curves = curves(events);
+    let found = curves.aggregate(&aggregate(&[1, 2, 3])).unwrap();
+    assert!(!found.exact && found.points.iter().all(|point| point.n == 3));
+    let near = |x: f64| found.points.iter().min_by(|a, b| (a.x - x).abs().total_cmp(&(b.x - x).abs())).unwrap();
+    let both = near(2_500.0);
+    assert_eq!((both.min, both.max), (f64::NEG_INFINITY, f64::INFINITY));
+    assert!(both.mean.is_finite() && both.quantiles[0] == 2.0, "{both:?}");
+    let up = near(7_500.0);
+    assert_eq!((up.min, up.max, up.mean), (1.0, f64::INFINITY, f64::INFINITY));
+    // Without the run of infinities, its finite spikes are there to see.
+    let third = curves.aggregate(&aggregate(&[1, 3])).unwrap();
+    assert!(third.points.iter().any(|point| (point.min, point.max) == (-1e6, 1e6)));
+    // Where there is nothing finite beside them there is no mean.
+    let only = super::curves(
+        (1..=1_000)
+            .map(|at| step(1, 1, at, &[("loss", if at % 2 == 0 { f64::INFINITY } else { f64::NEG_INFINITY })]))
+            .collect(),
+    );
+    let found = only.aggregate(&aggregate(&[1])).unwrap();
+    let is_told = |p: &crate::curves::AggregatePoint| {
+        (p.n, p.min, p.max) == (1, f64::NEG_INFINITY, f64::INFINITY) && p.mean.is_nan() && p.quantiles[0].is_nan()
+    };
+    assert!(found.points[1..99].iter().all(is_told), "{:?}", found.points);
+}
+
+#[test]
+fn a_metric_that_none_has_is_not_nothing() {
+    let curves = curves(steps(1, 1..=9, 1.0));
+    let wrong = AggregateQuery { metric: "los".into(), ..aggregate(&[1, 2]) };
+    let error = curves.aggregate(&wrong).unwrap_err().to_string();
+    assert!(error.contains("`los`; they have `loss`"), "{error}");
+    // A star is no pattern here.
+    assert!(curves.aggregate(&AggregateQuery { metric: "lo*".into(), ..aggregate(&[1]) }).is_err());
+    assert!(curves.aggregate(&AggregateQuery { metric: "los".into(), ..aggregate(&[2]) }).unwrap().points.is_empty());
+}

@@ -1,4 +1,5 @@
-//! Any zoom keeps the least, the greatest and the last of every bucket, and a NaN.
+//! Any zoom keeps its first point, of every bucket the least, the greatest and the last, a NaN, and beside infinities
+//! the finite extremes.
 
 use super::*;
 use crate::curves::curve::Range;
@@ -32,6 +33,7 @@ fn check(curves: &Curves, query: &CurveQuery, what: &str) {
         return;
     }
     assert!(!exact && buckets.len() <= points_max / 4, "{what}");
+    assert_eq!(bits(&few[..1]), bits(&all.points[..1]), "{what}: the first point");
     let known: BTreeMap<u64, &Point> = all.points.iter().map(|p| (p.step, p)).collect();
     assert!(few.iter().all(|p| bits(&[*p]) == bits(&[*known[&p.step]])), "{what}: only points of the series");
     let mut covered = 0;
@@ -41,13 +43,21 @@ fn check(curves: &Curves, query: &CurveQuery, what: &str) {
         };
         let (part, kept) = (inside(&all.points), inside(&few));
         covered += part.len();
-        let finite = |points: &[Point]| points.iter().map(|p| p.value).filter(|v| !v.is_nan()).collect::<Vec<_>>();
-        let least = |points: &[Point]| finite(points).into_iter().reduce(f64::min);
-        let greatest = |points: &[Point]| finite(points).into_iter().reduce(f64::max);
+        let numbers = |points: &[Point], is_wanted: fn(f64) -> bool| {
+            points.iter().map(|p| p.value).filter(|v| is_wanted(*v)).collect::<Vec<_>>()
+        };
+        let least = |points: &[Point], of| numbers(points, of).into_iter().reduce(f64::min);
+        let greatest = |points: &[Point], of| numbers(points, of).into_iter().reduce(f64::max);
         let first_nan = |points: &[Point]| points.iter().find(|p| p.value.is_nan()).map(|p| p.step);
-        assert_eq!(least(&kept), least(&part), "{what}, {from} to {to}");
-        assert_eq!(greatest(&kept), greatest(&part), "{what}, {from} to {to}");
-        assert_eq!(first_nan(&kept), first_nan(&part), "{what}, {from} to {to}");
+        // Fewer than seven points have no room for everything.
+        let kinds: [(usize, fn(f64) -> bool); 2] = [(4, |v| !v.is_nan()), (7, f64::is_finite)];
+        for (_, of) in kinds.into_iter().filter(|(least_max, _)| points_max >= *least_max) {
+            assert_eq!(least(&kept, of), least(&part, of), "{what}, {from} to {to}");
+            assert_eq!(greatest(&kept, of), greatest(&part, of), "{what}, {from} to {to}");
+        }
+        if points_max > 4 {
+            assert_eq!(first_nan(&kept), first_nan(&part), "{what}, {from} to {to}");
+        }
         assert_eq!(bits(&kept[kept.len() - 1..]), bits(&part[part.len() - 1..]), "{what}, {from} to {to}");
     }
     assert_eq!(covered, all.points.len(), "{what}: every point is in a bucket");
@@ -62,7 +72,7 @@ fn no_spike_is_lost_at_any_zoom() {
         let mut random = Random::new(seed);
         for run in 1..=3 {
             let last = *model.counting(run, "loss", u64::MAX).keys().last().unwrap();
-            for (n, points_max) in [4, 9, 40, 60, 500, 4_000].into_iter().enumerate() {
+            for (n, points_max) in [4, 9, 40, 61, 500, 4_000, 5, 6, 7, 8, 13].into_iter().enumerate() {
                 let mut ends = [random.below(last + 10), random.below(last + 10)];
                 ends.sort_unstable();
                 let query = CurveQuery {
@@ -87,6 +97,41 @@ fn no_spike_is_lost_at_any_zoom() {
     }
 }
 
+#[test]
+fn a_finite_spike_is_not_hidden_by_an_infinity() {
+    let value = |at: u64| match at {
+        100 | 30_000 => f64::INFINITY,
+        104 => 1e6,
+        108 => -1e6,
+        112 => f64::NEG_INFINITY,
+        30_004 => 1e7,
+        _ => 1.0 + (at % 7) as f64,
+    };
+    for length in [2_000, 60_000] {
+        let curves = curves((1..=length).map(|at| step(1, 1, at, &[("loss", value(at))])).collect());
+        for points_max in [7, 40, 100, 500] {
+            let query = CurveQuery { points_max: Some(points_max), ..CurveQuery::of(&run_id(1), "loss") };
+            check(&curves, &query, &format!("{points_max} of {length}"));
+            let few = curves.query(&query).unwrap().remove(0);
+            let steps: Vec<u64> = few.points.iter().map(|p| p.step).collect();
+            let spikes: &[u64] = if length == 2_000 { &[1, 100, 104, 108, 112] } else { &[1, 108, 112, 30_004] };
+            assert!(spikes.iter().all(|at| steps.contains(at)), "{points_max} of {length}: {steps:?}");
+        }
+    }
+}
+
+#[test]
+fn many_infinities_still_keep_to_the_bound() {
+    let value = |at: u64| [f64::INFINITY, at as f64, f64::NEG_INFINITY, -(at as f64), f64::NAN, 1.0][at as usize % 6];
+    let curves = curves((1..=20_000).map(|at| step(1, 1, at, &[("loss", value(at))])).collect());
+    for points_max in [4, 5, 6, 7, 8, 9, 12, 13, 14, 40, 500, 3_999] {
+        for from in [None, Some(1_660.0)] {
+            let query = CurveQuery { points_max: Some(points_max), from, ..CurveQuery::of(&run_id(1), "loss") };
+            check(&curves, &query, &format!("{points_max} points from {from:?}"));
+        }
+    }
+}
+
 /// A clean run of many panels.
 fn clean(steps: u64) -> (Arc<Live>, [u64; 3]) {
     let spikes = [5, steps / 3, steps - 1];
@@ -104,9 +149,9 @@ fn forget(live: &Live, panels: std::ops::Range<u32>) {
 fn whole_panels_are_answered_by_their_extremes() {
     let (live, _) = clean(20 * 4_096 + 100);
     let curves = Curves::over(live.clone());
-    let query = CurveQuery { points_max: Some(16), ..CurveQuery::of(&run_id(1), "loss") };
+    let query = CurveQuery { points_max: Some(17), ..CurveQuery::of(&run_id(1), "loss") };
     let few = curves.query(&query).unwrap().remove(0);
-    assert!(few.points.len() <= 16 && !few.exact);
+    assert!(few.points.len() <= 17 && !few.exact);
     assert_eq!(few.total_points, 20 * 4_096 + 100);
     assert_eq!(few.points.iter().filter(|p| p.value == 1e9).count(), 3, "each in another quarter");
     // The same where the panels are gone and only the index is left: they were not read.
