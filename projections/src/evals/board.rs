@@ -1,15 +1,12 @@
 //! Leaderboards: the results that stand on a metric of a task, best first, and the best among those that are comparable.
 
 use super::columns::{Columns, Series};
-use super::filter::{At, Filter, Sieve};
+use super::filter::{At, Filter, Sieve, listed};
 use super::query::standing_at;
 use super::{Evals, Standing, cursor};
 use crate::Error;
 use cairn_schemas::Position;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
-
-/// Names that an error lists at most.
-const NAMED_MAX: usize = 20;
 
 /// What a leaderboard is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -146,6 +143,7 @@ impl<'a> Chosen<'a> {
             return Err(unknown(columns, &board.task, &board.metric));
         }
         // The task and metric are those of the series; the filter's own are not looked at.
+        Filter { task: None, metric: None, ..board.filter.clone() }.check_names(columns)?;
         let sieve = Sieve::new(columns, &board.filter);
         let series: Vec<&Series> = all.into_iter().filter(|series| sieve.takes_part(series)).collect();
         // What the newest result says of its metric.
@@ -265,12 +263,7 @@ pub(super) fn unknown(columns: &Columns, task: &str, metric: &str) -> Error {
     let names = |wanted: &dyn Fn(&Series) -> Option<u32>| {
         let found: BTreeSet<&str> =
             columns.series.iter().filter_map(wanted).map(|number| columns.texts.text(number)).collect();
-        let mut named: Vec<&str> = found.iter().copied().take(NAMED_MAX).collect();
-        let more = format!("{} more", found.len() - named.len());
-        if found.len() > named.len() {
-            named.push(&more);
-        }
-        named.join(", ")
+        listed(&found)
     };
     let number = columns.texts.find(task);
     let metrics = names(&|series| (Some(series.key.task) == number).then_some(series.key.metric));

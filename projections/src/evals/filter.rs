@@ -1,9 +1,13 @@
 //! Which results a question is about.
 
 use super::Standing;
-use super::columns::{Columns, NONE, Place, Series};
+use super::columns::{Columns, Failure, NONE, Place, Series};
 use crate::Error;
 use cairn_schemas::{Position, Timestamp};
+use std::collections::BTreeSet;
+
+/// Names that an error lists at most.
+const NAMED_MAX: usize = 20;
 
 /// When: what the ledger knew at a position, and of that what had happened by a time. An answer as of a position never
 /// changes.
@@ -63,6 +67,28 @@ impl Filter {
         Ok(())
     }
 
+    /// Refuses the name of a suite, task, metric or slice that nothing was ever recorded under, where anything was.
+    pub(super) fn check_names(&self, columns: &Columns) -> Result<(), Error> {
+        type Of<T> = fn(&T) -> Option<u32>;
+        let sides: [(&str, &Option<String>, Of<Series>, Of<Failure>); 4] = [
+            ("suite", &self.suite, |series| Some(series.key.suite), |failure| Some(failure.suite)),
+            ("task", &self.task, |series| Some(series.key.task), |failure| Some(failure.task)),
+            ("metric", &self.metric, |series| Some(series.key.metric), |_| None),
+            ("slice", &self.slice, |series| Some(series.key.slice), |_| None),
+        ];
+        for (what, given, of_series, of_failure) in sides {
+            let Some(given) = given else { continue };
+            let numbers = columns.series.iter().filter_map(of_series);
+            let numbers = numbers.chain(columns.failures.iter().filter_map(of_failure));
+            let known: BTreeSet<&str> = numbers.map(|number| columns.texts.text(number)).collect();
+            if !known.is_empty() && !known.iter().any(|name| matches(given, name)) {
+                let why = format!("no result is of it; there are {}", listed(&known));
+                return Err(Error::Unknown { what: format!("{what} `{given}`"), why });
+            }
+        }
+        Ok(())
+    }
+
     fn takes_step(&self, step: Option<u64>) -> bool {
         if self.from_step.is_none() && self.to_step.is_none() {
             return true;
@@ -89,6 +115,16 @@ impl Filter {
             && (self.dataset.is_none() || dataset().is_some_and(|dataset| fits(&self.dataset, &dataset)))
             && (self.subject.is_none() || fits(&self.subject, &standing.subject.to_string()))
     }
+}
+
+/// The first names of some, and how many more there are.
+pub(super) fn listed(names: &BTreeSet<&str>) -> String {
+    let mut listed: Vec<&str> = names.iter().copied().take(NAMED_MAX).collect();
+    let more = format!("{} more", names.len() - listed.len());
+    if names.len() > listed.len() {
+        listed.push(&more);
+    }
+    listed.join(", ")
 }
 
 fn fits(pattern: &Option<String>, text: &str) -> bool {

@@ -87,6 +87,7 @@ impl Evals {
                 }
             };
             let at = At { as_of, ..grid.at };
+            grid.filter.check_names(columns)?;
             let plan = Plan::of(columns, grid, at);
             let all = plan.rows(columns);
             let page: Vec<&Wanted> = all.iter().skip(from).take(first).collect();

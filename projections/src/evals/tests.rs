@@ -228,3 +228,57 @@ fn a_superseded_judgment_is_not_counted() {
     let gates = evals.gates(&subject, &At::default()).unwrap();
     assert_eq!((gates.len(), gates[0].outcome, gates[0].position.get()), (1, GateOutcome::Block, 7));
 }
+
+#[test]
+fn a_name_that_nothing_goes_by_is_refused() {
+    let filter = |suite: Option<&str>, task: Option<&str>| Filter {
+        suite: suite.map(Into::into),
+        task: task.map(Into::into),
+        ..Filter::default()
+    };
+    let known = evals(vec![of("a", 1, 0.2)]);
+    let task = known.tasks(&At::default()).unwrap().remove(0);
+    for wrong in [filter(Some("zz"), None), filter(None, Some("nope")), filter(Some("zz*"), None)] {
+        let results = known.results(&wrong, &At::default(), None, 1).unwrap_err().to_string();
+        assert!(results.contains(&task.suite) || results.contains(&task.task), "{results}");
+        assert_eq!(known.results_total(&wrong, &At::default()).unwrap_err().to_string(), results);
+        let grid = Grid { filter: wrong.clone(), ..Grid::default() };
+        assert_eq!(known.matrix(&grid, None, 1).unwrap_err().to_string(), results);
+        let board =
+            Board { task: task.task.clone(), metric: task.metric.clone(), filter: wrong.clone(), ..Board::default() };
+        // A board's own task stands in the place of the filter's.
+        assert_eq!(known.best(&board).is_err(), wrong.suite.is_some());
+        assert_eq!(known.leaderboard(&board, None, 1).is_err(), wrong.suite.is_some());
+        // Where nothing is recorded at all, nothing is found.
+        assert_eq!(evals(vec![]).results(&wrong, &At::default(), None, 1).unwrap(), (vec![], false));
+    }
+    // Known later, and not by then: that is an answer.
+    assert!(known.results(&filter(None, Some(&task.task)), &At::default(), None, 1).is_ok());
+    let failed = EvaluationFailed {
+        evaluation: Ref::eval("f").unwrap(),
+        subject: model(1),
+        suite: "new".into(),
+        task: "hard".into(),
+        error: "out of memory".into(),
+    };
+    let failing = evals(vec![of("a", 1, 0.2), failed.into()]);
+    assert_eq!(failing.results(&filter(Some("new"), Some("hard")), &At::default(), None, 1).unwrap().0, []);
+}
+
+#[test]
+fn an_evaluation_completed_again_has_its_last_results() {
+    let evals = evals(vec![of("a", 1, 0.2), of("a", 1, 0.7)]);
+    let a = Ref::eval("a").unwrap();
+    let shown = |at: &At| -> Vec<(String, f64)> {
+        evals.of_evaluation(&a, at).unwrap().into_iter().map(|s| (s.metric, s.value)).collect()
+    };
+    let now = shown(&At::default());
+    assert_eq!((now.len(), now[0].1), (2, 0.7), "{now:?}");
+    assert_eq!(shown(&at(1))[0].1, 0.2);
+    let grid = evals.matrix(&Grid::default(), None, 9).unwrap();
+    let cells = grid.rows[0].cells.iter().filter_map(|cell| match cell {
+        Cell::Value(standing) => Some((standing.metric.clone(), standing.value)),
+        _ => None,
+    });
+    assert_eq!(cells.collect::<Vec<_>>(), now);
+}
