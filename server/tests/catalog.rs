@@ -213,3 +213,43 @@ fn things_of_any_kind_are_listed() {
     assert_eq!(answer["evaluations"]["nodes"], json!([{ "ref": "eval:exam/1", "task": "answers" }]));
     assert_eq!(answer["deployments"]["nodes"][0]["ref"], "deployment:math");
 }
+
+#[test]
+fn a_run_is_there_from_its_first_step_on_and_a_fork_is_its_parent() {
+    let server = TestServer::start();
+    let metrics = json!([{ "name": "loss", "value": 2.5 }]);
+    let (first, second, third) = (id(1), id(2), id(3));
+    let started = |run: &str, config: Value| {
+        event(run, "cairn.training.run_started.v1", json!({ "run": run, "method": "sft", "config": config }))
+    };
+    let fork = json!({
+        "run": second, "from_run": first, "from_step": 3,
+        "checkpoint": format!("artifact:{}", common::digest("c0")),
+    });
+    let ended = json!({ "run": third, "steps": 9, "tokens": 90, "duration_ms": 5 });
+    let last = server.record(&[
+        event(
+            "step",
+            "cairn.training.step_logged.v2",
+            json!({ "run": first, "step": 3, "tokens": 9, "metrics": metrics }),
+        ),
+        started(&second, json!({ "lr": 0.1 })),
+        event("fork", "cairn.training.run_forked.v1", fork),
+        event("ended", "cairn.training.run_completed.v1", ended),
+        started(&third, json!({ "lr": 0.1, "warmup": null })),
+    ]);
+    let answer = server.query(&format!(r#"{{ run(id: "{first}", atLeast: {last}) {{ state name }} }}"#));
+    assert_eq!(answer["run"], json!({ "state": "running", "name": format!("run:{first}") }));
+    let answer = server.query(&format!(
+        r#"{{ runs(newestFirst: false) {{ totalCount nodes {{ id state }} }} met: run(id: "{first}") {{ metrics }}
+             fork: run(id: "{second}") {{ parent {{ id }} }} forks: runs(filter: "parent = 'run:{first}'") {{ nodes {{ id }} }}
+             late: run(id: "{third}") {{ state method }}
+             diffRuns(before: "{second}", after: "{third}") {{ config {{ nodes {{ path change before after }} }} }} }}"#
+    ));
+    assert_eq!((&answer["runs"]["totalCount"], ids(&answer["runs"])), (&json!(3), vec![&*first, &*second, &*third]));
+    assert_eq!(answer["met"]["metrics"], json!(["loss"]));
+    assert_eq!((&answer["fork"]["parent"]["id"], ids(&answer["forks"])), (&json!(first), vec![&*second]));
+    assert_eq!(answer["late"], json!({ "state": "completed", "method": "sft" }), "its start came late");
+    let added = json!([{ "path": "warmup", "change": "ADDED", "before": null, "after": null }]);
+    assert_eq!(answer["diffRuns"]["config"]["nodes"], added);
+}

@@ -11,10 +11,10 @@ pub(super) use bits::Bits;
 pub(super) use column::{Cell, Column, SortKey};
 pub(super) use flatten::{flatten, flatten_progress};
 
-use super::rows::Progress;
 use foldhash::fast::RandomState;
 use pool::Pool;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Paths that every list has, whether or not one of its entities has something there.
@@ -70,8 +70,6 @@ pub(super) struct Table {
     /// Which columns a row has, of those that come from its entity: most rows share theirs with many.
     shapes: Pool<Shape>,
     shape_of: Vec<Option<u32>>,
-    /// Steps of runs that are not known yet.
-    waiting: HashMap<String, Progress>,
 }
 
 /// Numbers of columns, sorted.
@@ -111,7 +109,6 @@ impl Table {
             sequences: Default::default(),
             shapes: Pool::new(),
             shape_of: Vec::new(),
-            waiting: HashMap::new(),
         };
         let of_runs = if kind == "run" { &OF_RUNS[..] } else { &[] };
         for path in COMMON.iter().chain(of_runs) {
@@ -142,6 +139,9 @@ impl Table {
     /// The column of a path; else what is wrong with the path.
     pub(super) fn column(&self, path: &str) -> Result<&Column, String> {
         self.known(path).ok_or_else(|| {
+            if let Some((one, _)) = self.within(path).next() {
+                return format!("`{path}` has values in it, not one of its own; name one of them, such as `{one}`");
+            }
             let known = self.paths.iter().filter(|(_, number)| self.is_known(**number));
             let nearest = nearest(path, known.map(|(path, _)| path));
             format!("no {} has `{path}`; the nearest paths are {}", self.kind, nearest.join(", "))
@@ -152,6 +152,22 @@ impl Table {
     pub(super) fn known(&self, path: &str) -> Option<&Column> {
         let number = self.paths.get(path).filter(|number| self.is_known(**number))?;
         Some(&self.columns[*number as usize])
+    }
+
+    /// Paths, and their columns, that lead on from a path: those of the members of an object, or items of a list.
+    pub(super) fn within<'t>(&'t self, path: &str) -> impl Iterator<Item = (&'t str, &'t Column)> {
+        let prefix = format!("{path}.");
+        let from = (Bound::Excluded(prefix.as_str()), Bound::Unbounded);
+        let behind = self.paths.range::<str, _>(from).take_while(move |(path, _)| path.starts_with(&prefix));
+        behind
+            .filter(|(_, number)| self.is_known(**number))
+            .map(|(path, number)| (&**path, &self.columns[*number as usize]))
+    }
+
+    /// Where anything stands at a path or further on; `None` where nothing does in any row.
+    pub(super) fn present(&self, path: &str, known: &mut Bits) -> Option<()> {
+        let columns = self.known(path).into_iter().chain(self.within(path).map(|(_, column)| column));
+        columns.map(|column| column.present(known)).reduce(|(), ()| ())
     }
 
     fn is_known(&self, column: u32) -> bool {
@@ -195,16 +211,8 @@ impl Table {
         let (row, reference) = (self.refs.len() as u32, reference.into());
         self.refs.push(reference.clone());
         self.shape_of.push(None);
-        self.numbers.insert(reference.clone(), row);
-        if let Some(progress) = self.waiting.remove(&*reference) {
-            self.add(row, |each| flatten_progress(&progress, each));
-        }
+        self.numbers.insert(reference, row);
         row
-    }
-
-    /// Keeps what the steps of a run say until the run is known.
-    pub(super) fn wait(&mut self, reference: String, progress: Progress) {
-        self.waiting.insert(reference, progress);
     }
 
     /// Puts what `flatten` gives in the place of what the row had of its entity.

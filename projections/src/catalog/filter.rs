@@ -49,7 +49,7 @@ pub enum Test {
     Compare(Comparison, Literal),
     In(Vec<Literal>),
     Between(Literal, Literal),
-    /// `%` stands for any text, `_` for any one character.
+    /// `%` stands for any text, `_` for any one character; `\%`, `\_` and `\\` for the characters themselves.
     Like(String),
     /// A regular expression that is found somewhere in the text.
     Matches(String),

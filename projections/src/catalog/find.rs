@@ -5,7 +5,7 @@
 mod tests;
 
 use super::columns::{Bits, Cell, Column, PathInfo, SortKey, Table};
-use super::filter::{self, Direction, Filter, FilterError, OrderBy};
+use super::filter::{self, Direction, Filter, FilterError, OrderBy, Test};
 use super::lists::Lists;
 use super::query::{bounded, entity};
 use super::{Catalog, Entity, KINDS, past_list, rows};
@@ -169,7 +169,10 @@ impl Catalog {
             let table = lists.table(asked.table, store)?;
             match asked.question.as_of {
                 None => answer(table, store),
-                Some(position) => answer(&past_list::as_of(self, table, store, position, &asked.paths())?, store),
+                Some(position) => {
+                    let then = past_list::as_of(self, table, store, position, &asked.paths(), &asked.within())?;
+                    answer(&then, store)
+                }
             }
         })
     }
@@ -271,6 +274,21 @@ impl<'q> Asked<'q> {
         paths.extend(["trains", "gate"]);
         paths.extend(self.question.only.iter().map(|(path, _)| *path));
         paths.extend(self.question.columns.iter().map(String::as_str));
+        paths
+    }
+
+    /// Those of the paths of which it asks whether anything is there.
+    fn within(&self) -> Vec<&str> {
+        fn of<'f>(filter: &'f Filter, paths: &mut Vec<&'f str>) {
+            match filter {
+                Filter::Test(path, Test::IsNull) => paths.push(&path.name),
+                Filter::Test(..) => {}
+                Filter::Not(inner) => of(inner, paths),
+                Filter::And(parts) | Filter::Or(parts) => parts.iter().for_each(|part| of(part, paths)),
+            }
+        }
+        let mut paths = Vec::new();
+        self.filter.iter().for_each(|filter| of(filter, &mut paths));
         paths
     }
 

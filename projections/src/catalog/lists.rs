@@ -78,13 +78,12 @@ fn set_entity(table: &mut Table, key: &[u8], row: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Steps may come before the run is known; they are shown once it is.
+/// A run is known from its first step on.
 fn set_progress(table: &mut Table, key: &[u8], row: &[u8]) -> Result<(), Error> {
     let reference = format!("run:{}", rows::run_of_progress(key)?);
     let progress: Progress = decode("catalog.progress", row)?;
-    match table.row(&reference) {
-        Some(number) => table.add(number, |each| flatten_progress(&progress, each)),
-        None => table.wait(reference, progress),
+    if let Some(number) = table.row(&reference) {
+        table.add(number, |each| flatten_progress(&progress, each));
     }
     Ok(())
 }

@@ -7,15 +7,20 @@ use crate::Error;
 use crate::store::Store;
 use cairn_schemas::{Position, RunId};
 
-/// The rows that were there at a position. They have the numbers that they have now.
+/// The rows that were there at a position. They have the numbers that they have now. `within` are those of the paths of
+/// which it is asked whether anything stands at them or further on.
 pub(super) fn as_of(
     catalog: &Catalog,
     now: &Table,
     store: &dyn Store,
     position: Position,
     paths: &[&str],
+    within: &[&str],
 ) -> Result<Table, Error> {
     let mut then = Table::new(now.kind());
+    let mut paths = paths.to_vec();
+    paths.extend(within.iter().flat_map(|path| now.within(path)).map(|(path, _)| path));
+    let paths = &paths[..];
     then.know(paths, now);
     let [created, updated] = ["created_position", "updated_position"].map(|path| now.known(path));
     // Metrics of evaluations are of the evaluations themselves.
@@ -37,14 +42,14 @@ pub(super) fn as_of(
         if is_past(updated, row) {
             then.copy(row, &unchanged);
         } else if let Some(entity) = past::as_of(store, &reference, position)? {
-            then.add(row, |each| flatten(&reference, &entity, &mut wanted(&of_entities, each)));
+            then.add(row, |each| flatten(&reference, &entity, &mut wanted(&of_entities, within, each)));
         }
         if is_past(stepped, row) {
             then.copy(row, &unmoved);
         } else if !of_steps.is_empty() {
             let run: RunId = reference.parse().map_err(|e| Error::row("catalog.list", e))?;
             if let Some(progress) = catalog.progress_as_of(&run, position)? {
-                then.add(row, |each| flatten_progress(&progress, &mut wanted(&of_steps, each)));
+                then.add(row, |each| flatten_progress(&progress, &mut wanted(&of_steps, &[], each)));
             }
         }
     }
@@ -56,10 +61,15 @@ fn is_of_steps(path: &str) -> bool {
     path.starts_with("metrics.") || ["step", "tokens", "step_position"].contains(&path)
 }
 
-/// Lets through what stands at the paths that are wanted.
-fn wanted<'w>(paths: &'w [&'w str], each: &'w mut dyn FnMut(&str, Cell<'_>)) -> impl FnMut(&str, Cell<'_>) + 'w {
+/// Lets through what stands at the paths that are wanted, or further on from those of `within`.
+fn wanted<'w>(
+    paths: &'w [&'w str],
+    within: &'w [&'w str],
+    each: &'w mut dyn FnMut(&str, Cell<'_>),
+) -> impl FnMut(&str, Cell<'_>) + 'w {
+    let is_further = |path: &str, from: &&str| path.strip_prefix(from).is_some_and(|rest| rest.starts_with('.'));
     move |path, cell| {
-        if paths.contains(&path) {
+        if paths.contains(&path) || within.iter().any(|from| is_further(path, from)) {
             each(path, cell);
         }
     }

@@ -120,7 +120,10 @@ impl Walk<'_> {
         if let Some(config) = config.or_else(|| job.and_then(|job| job.get("spec"))) {
             self.at("config", config);
         }
-        if let Some(parent) = training.and_then(|training| training.get("parent")).and_then(Value::as_str) {
+        // A fork says more than a start.
+        let fork = training.and_then(|training| training.get("forked_from")).and_then(|fork| fork.get("from_run"));
+        let parent = fork.or_else(|| training.and_then(|training| training.get("parent")));
+        if let Some(parent) = parent.and_then(Value::as_str) {
             (self.each)("parent", Cell::Text(&format!("run:{parent}")));
         }
         for (name, value) in job.into_iter().flatten() {

@@ -53,6 +53,9 @@ impl Asking<'_> {
     }
 
     fn test(&self, path: &Path, test: &Test) -> Result<Matching, FilterError> {
+        if *test == Test::IsNull {
+            return self.is_null(path);
+        }
         let column = self.table.column(&path.name).map_err(|why| self.wrong(path.at, why))?;
         let is_time = Table::is_time(&path.name);
         let scalar = |literal: &Literal| match is_time {
@@ -61,15 +64,17 @@ impl Asking<'_> {
         };
         let mut found = Matching::none(self.table.rows());
         match test {
-            Test::IsNull => {
-                column.present(&mut found.known);
-                found = Matching { yes: found.known.inverted(), known: Bits::all(self.table.rows()) };
-            }
+            Test::IsNull => unreachable!("it was answered above"),
             Test::Compare(comparison, literal) => found.compare(column, *comparison, &scalar(literal)?),
             Test::Between(low, high) => {
+                let (from, to) = (scalar(low)?, scalar(high)?);
+                if is_reversed(&from, &to) {
+                    let why = format!("the range from {low} to {high} is reversed; give the lower end first");
+                    return Err(self.wrong(low.at, why));
+                }
                 let mut below = Matching::none(self.table.rows());
-                found.compare(column, Comparison::AtLeast, &scalar(low)?);
-                below.compare(column, Comparison::AtMost, &scalar(high)?);
+                found.compare(column, Comparison::AtLeast, &from);
+                below.compare(column, Comparison::AtMost, &to);
                 found.and(below);
             }
             Test::In(literals) => {
@@ -93,6 +98,15 @@ impl Asking<'_> {
             Test::Has(literal) => column.symbols(&mut found.yes, &mut found.known, |cell| has(cell, &literal.value)),
         }
         Ok(found)
+    }
+
+    /// A path that leads to an object is there where anything in the object is.
+    fn is_null(&self, path: &Path) -> Result<Matching, FilterError> {
+        let mut there = Bits::none(self.table.rows());
+        if self.table.present(&path.name, &mut there).is_none() {
+            self.table.column(&path.name).map_err(|why| self.wrong(path.at, why))?;
+        }
+        Ok(Matching { yes: there.inverted(), known: Bits::all(self.table.rows()) })
     }
 
     /// A time as the columns have it: microseconds.
@@ -198,6 +212,15 @@ impl Matching {
     }
 }
 
+/// Whether nothing can lie between two values. Of values of different types that cannot be said.
+fn is_reversed(from: &Scalar, to: &Scalar) -> bool {
+    match (from, to) {
+        (Scalar::Number(from), Scalar::Number(to)) => from > to,
+        (Scalar::Text(from), Scalar::Text(to)) => from > to,
+        _ => false,
+    }
+}
+
 fn cell(scalar: &Scalar) -> Cell<'_> {
     match scalar {
         Scalar::Number(number) => Cell::Number(*number),
@@ -233,18 +256,45 @@ enum Rest {
     Pattern(Regex),
 }
 
+/// What a part of a LIKE pattern wants: any text, any one character, or this one.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Any,
+    One,
+    Char(char),
+}
+
+/// The parts of a LIKE pattern: `\%`, `\_` and `\\` mean the characters themselves, and so does a backslash before others.
+fn parts(pattern: &str) -> Vec<Wanted> {
+    let (mut parts, mut chars) = (Vec::new(), pattern.chars().peekable());
+    while let Some(c) = chars.next() {
+        parts.push(match c {
+            '%' => Wanted::Any,
+            '_' => Wanted::One,
+            '\\' => Wanted::Char(chars.next_if(|next| matches!(next, '%' | '_' | '\\')).unwrap_or(c)),
+            c => Wanted::Char(c),
+        });
+    }
+    parts
+}
+
 impl Like {
     pub(super) fn new(pattern: &str) -> Result<Self, regex::Error> {
-        let (prefix, rest) = pattern.split_at(pattern.find(['%', '_']).unwrap_or(pattern.len()));
-        let inner =
-            rest.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')).filter(|inner| !inner.contains(['%', '_']));
-        let rest = match (rest, inner) {
-            ("", _) => Rest::Nothing,
-            ("%", _) => Rest::Anything,
-            (_, Some(inner)) => Rest::Contains(inner.to_owned()),
-            (rest, None) => Rest::Pattern(expression(rest)?),
+        let parts = parts(pattern);
+        let plain = |parts: &[Wanted]| -> String {
+            let chars = parts.iter().map_while(|part| if let Wanted::Char(c) = part { Some(*c) } else { None });
+            chars.collect()
         };
-        Ok(Self { prefix: prefix.to_owned(), rest })
+        let prefix = plain(&parts);
+        let rest = match &parts[prefix.chars().count()..] {
+            [] => Rest::Nothing,
+            [Wanted::Any] => Rest::Anything,
+            [Wanted::Any, inner @ .., Wanted::Any] if inner.iter().all(|part| matches!(part, Wanted::Char(_))) => {
+                Rest::Contains(plain(inner))
+            }
+            rest => Rest::Pattern(expression(rest)?),
+        };
+        Ok(Self { prefix, rest })
     }
     pub(super) fn is_match(&self, text: &str) -> bool {
         text.strip_prefix(&self.prefix).is_some_and(|rest| match &self.rest {
@@ -257,13 +307,13 @@ impl Like {
 }
 
 /// The regular expression that a LIKE pattern means.
-fn expression(pattern: &str) -> Result<Regex, regex::Error> {
+fn expression(parts: &[Wanted]) -> Result<Regex, regex::Error> {
     let mut expression = String::from("(?s)^");
-    for c in pattern.chars() {
-        match c {
-            '%' => expression.push_str(".*"),
-            '_' => expression.push('.'),
-            c => expression.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+    for part in parts {
+        match part {
+            Wanted::Any => expression.push_str(".*"),
+            Wanted::One => expression.push('.'),
+            Wanted::Char(c) => expression.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
         }
     }
     expression.push('$');

@@ -36,8 +36,13 @@ fn test() -> impl Strategy<Value = Test> {
     prop_oneof![
         (0usize..6, literal()).prop_map(|(which, literal)| Test::Compare(Comparison::ALL[which], literal)),
         prop::collection::vec(literal(), 1..4).prop_map(Test::In),
-        (literal(), literal()).prop_map(|(low, high)| Test::Between(low, high)),
-        "[ab%_']{0,4}".prop_map(Test::Like),
+        (literal(), literal()).prop_map(|(low, high)| match (&low.value, &high.value) {
+            // A range that is reversed is refused.
+            (Scalar::Number(from), Scalar::Number(to)) if from > to => Test::Between(high, low),
+            (Scalar::Text(from), Scalar::Text(to)) if from > to => Test::Between(high, low),
+            _ => Test::Between(low, high),
+        }),
+        "[ab%_'\\\\]{0,4}".prop_map(Test::Like),
         "[ab.']{1,4}".prop_map(Test::Matches),
         literal().prop_map(Test::Has),
         Just(Test::IsNull),
@@ -140,6 +145,10 @@ fn is_like(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut rest) = (pattern.chars(), text.chars());
     match pattern.next() {
         None => text.is_empty(),
+        Some('\\') if pattern.as_str().starts_with(['%', '_', '\\']) => {
+            let c = pattern.next();
+            rest.next() == c && is_like(pattern.as_str(), rest.as_str())
+        }
         Some('%') => (0..=text.chars().count())
             .any(|skip| is_like(pattern.as_str(), &text.chars().skip(skip).collect::<String>())),
         Some(c) => {
@@ -211,7 +220,7 @@ proptest! {
     }
 
     #[test]
-    fn like_is_as_it_is_said(pattern in "[ab%_.*]{0,6}|a?%[ab]{0,2}%", text in "[ab.*\n]{0,6}") {
+    fn like_is_as_it_is_said(pattern in "[ab%_.*\\\\]{0,6}|a?%[ab]{0,2}%", text in "[ab.*\n\\\\%_]{0,6}") {
         prop_assert_eq!(Like::new(&pattern).unwrap().is_match(&text), is_like(&pattern, &text));
     }
 }
@@ -304,8 +313,51 @@ fn unknown_paths_and_wrong_times_are_named() {
         ("created_at > 'yesterday'", 14, "RFC 3339"),
         ("created_at > 5", 14, "`created_at` is a time"),
         ("created_at LIKE '2026%'", 1, "is a time; compare it"),
+        ("tags.team BETWEEN 5 AND 1", 19, "the range from 5.0 to 1.0 is reversed; give the lower end first"),
+        ("tags.team NOT BETWEEN 'b' AND 'a'", 23, "from 'b' to 'a' is reversed"),
+        ("created_at BETWEEN '2026-02-01' AND '2026-01-31T23:59:59Z'", 20, "is reversed"),
+        (
+            "config.optimizer = 1",
+            1,
+            "`config.optimizer` has values in it, not one of its own; name one of them, such as `config.optimizer.lr`",
+        ),
+        ("config.optimize IS NULL", 1, "no run has `config.optimize`"),
     ] {
         let error = refused(text);
         assert!(error.column() == column && error.to_string().contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
+fn an_object_is_there_where_anything_in_it_is() {
+    let mut table = Table::new("run");
+    for (run, paths) in [
+        ("run:1", &["config.optimizer.lr", "config.x"][..]),
+        ("run:2", &["config.optimizer"]),
+        ("run:3", &["config.optimizer2.lr"]),
+        ("run:4", &[]),
+    ] {
+        let row = table.push(run);
+        table.set(row, |each| paths.iter().for_each(|path| each(path, Cell::Number(1.0))));
+    }
+    let found = |text: &str| matching(text, &text.parse().unwrap(), &table).unwrap().yes.iter().collect::<Vec<u32>>();
+    assert_eq!(found("config.optimizer IS NOT NULL"), [0, 1]);
+    assert_eq!(found("config.optimizer IS NULL"), [2, 3]);
+    assert_eq!(found("config IS NOT NULL AND NOT config.x IS NULL"), [0]);
+    assert_eq!(found("config IS NULL"), [3]);
+}
+
+#[test]
+fn like_finds_its_own_signs_behind_a_backslash() {
+    for (pattern, text, is_found) in [
+        ("100\\%", "100%", true),
+        ("100\\%", "1000", false),
+        ("a\\_b%", "a_bc", true),
+        ("a\\_b%", "axbc", false),
+        ("%\\%%", "5 % of", true),
+        ("%\\%%", "5 of", false),
+        ("c:\\\\x\\y", "c:\\x\\y", true),
+    ] {
+        assert_eq!(Like::new(pattern).unwrap().is_match(text), is_found, "{pattern} on {text}");
     }
 }

@@ -105,7 +105,7 @@ fn refs(items: &[Item]) -> Vec<&str> {
     items.iter().map(|item| item.entity.reference.as_str()).collect()
 }
 
-const FILTERS: [&str; 10] = [
+const FILTERS: [&str; 12] = [
     "",
     "metrics.loss < 9 OR step > 40",
     "config.x > 0",
@@ -116,6 +116,8 @@ const FILTERS: [&str; 10] = [
     "config.list HAS 'a' AND method = 'pretrain'",
     "owner IS NOT NULL OR notes LIKE '%seen%'",
     "updated_position > 20 AND created_at >= '2026-01-01'",
+    "config.deep IS NOT NULL AND tags IS NULL",
+    "config IS NULL OR parent IS NOT NULL",
 ];
 const ORDERS: [&str; 6] =
     ["", "name", "config.x DESC, seed", "config.deep.y", "updated_at DESC", "tags.team, name DESC, seed DESC"];
@@ -200,7 +202,7 @@ fn lists_in_memory_stay_in_step_with_the_rows() {
             let fresh = catalog(events.clone());
             assert_eq!(stepped.paths("run").unwrap(), fresh.paths("run").unwrap(), "seed {seed}");
             let order = ORDERS[random.below(6) as usize];
-            let filter = FILTERS[random.below(10) as usize];
+            let filter = FILTERS[random.below(12) as usize];
             let ask =
                 |catalog: &Catalog| catalog.find(&question(filter, order, true, 1_000)).map_err(|e| e.to_string());
             assert_eq!(ask(&stepped), ask(&fresh), "seed {seed}, {filter} by {order}");
