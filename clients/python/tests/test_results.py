@@ -8,7 +8,7 @@ import pytest
 
 import cairn
 import seed as s
-from cairn.errors import BadRequest, CairnError, InvalidArgument
+from cairn.errors import BadRequest, CairnError, InvalidArgument, NotFound
 from cairn.frames import to_rows
 
 
@@ -24,7 +24,8 @@ def test_results_are_listed_without_what_was_superseded(client: cairn.Client) ->
     assert [result.value for result in client.evals(subject=s.TUNED_MODEL)] == [0.5]
     assert len(client.evals(subject="run:*")) == 3
     assert len(client.evals(protocol="22")) == 3
-    assert len(client.evals("no such task")) == 0
+    with pytest.raises(NotFound, match="no such task"):
+        client.evals("no such task").all()
     assert len(client.evals(steps=(5, 10))) == 3
     assert "<table>" in results._repr_html_()
     assert results[0].subject == s.BASE_MODEL
