@@ -158,11 +158,11 @@ impl Model {
 const METRICS: [&str; 3] = ["loss", "grad_norm", "eval/acc"];
 
 fn series_as_of(curves: &Curves, run: u64, metric: &str, as_of: Option<u64>) -> Vec<Point> {
-    let known = curves.runs_metrics(&run_id(run), None).unwrap();
+    let as_of = as_of.and_then(Position::new);
+    let known = curves.runs_metrics(&run_id(run), as_of).unwrap();
     if !known.iter().any(|name| name == metric) {
         return Vec::new();
     }
-    let as_of = as_of.and_then(Position::new);
     let query = CurveQuery { as_of, ..CurveQuery::of(&run_id(run), metric) };
     curves.query(&query).unwrap().remove(0).points
 }
