@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Events from which a new store is made on the engine for large ones: an estimate, see
 /// docs/decisions/2026-11-20-stores-of-projections.md.
-const LARGE_LOG_EVENTS: u64 = 1_000_000;
+const LARGE_LOG_EVENTS: u64 = 100_000;
 /// Says which engine new stores get, whatever the length of the log.
 const VARIABLE: &str = "CAIRN_STORE";
 
