@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from .._ask import PAGE, PAGE_INFO, one
 from .._listing import at_most
+from .._read import Read
 from .._schema import Direction, LineageKind, MetricChange, Path, RunDiff, Touched, ValueChange
 from .._wire import chosen_word, positive, ref
 from ..errors import InvalidArgument
@@ -18,7 +19,7 @@ from .things import Thing
 LINEAGE = "nodes { ref kind depth leftOut { kind count } } edges { from to through eventType position } truncated"
 IMPACT = f"starts total truncated counts {{ kind count }} things {{ nodes {{ {Touched.SELECTION} }} {PAGE_INFO} }}"
 # The lists of a diff that come in pages.
-PAGED = {"config": ValueChange, "summary": ValueChange, "metrics": MetricChange}
+PAGED: dict[str, type[Read]] = {"config": ValueChange, "summary": ValueChange, "metrics": MetricChange}
 
 
 class GraphQuestions(Asking):
