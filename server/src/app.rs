@@ -144,7 +144,7 @@ pub async fn bind(ctx: Context, options: ServerOptions) -> Result<Server, Error>
     // Loading takes seconds of a processor; a folder that does not load keeps the server from beginning.
     let loaded = tokio::task::spawn_blocking(move || {
         models.iter().try_for_each(|(name, dir)| {
-            let told = |source| Error::Model { name: name.clone(), dir: dir.clone(), source };
+            let told = |source| Error::Model { name: name.clone(), dir: dir.clone(), source: Box::new(source) };
             serving.answerer.serve_folder(name, dir).map(drop).map_err(told)
         })
     });

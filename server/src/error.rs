@@ -16,7 +16,7 @@ pub enum Error {
     #[error("traces cannot be sent as {variable} has it: {why}")]
     Traces { variable: String, why: String },
     #[error("cannot serve the folder {} as `{name}`: {}", dir.display(), source.chain())]
-    Model { name: String, dir: std::path::PathBuf, source: cairn_processors::Error },
+    Model { name: String, dir: std::path::PathBuf, source: Box<cairn_processors::Error> },
     #[error("the server ended: {source}")]
     Serve { source: io::Error },
 }

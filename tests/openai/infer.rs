@@ -108,7 +108,8 @@ fn a_decoder_is_checked_asked_for_logits_and_generates() {
         "--max-tokens",
         "5",
     ];
-    let twice = [lines(&infer(&drawn, &[turns.clone()])), lines(&infer(&drawn, &[turns]))];
+    let turns = std::slice::from_ref(&turns);
+    let twice = [lines(&infer(&drawn, turns)), lines(&infer(&drawn, turns))];
     assert_eq!(twice[0], twice[1], "the same seed gives the same answers");
     assert_ne!(twice[0][0]["tokens"], twice[0][1]["tokens"]);
     assert_eq!(twice[0][0]["logprobs"].as_array().unwrap().len(), twice[0][0]["tokens"].as_array().unwrap().len());

@@ -15,9 +15,9 @@ const LENGTH_MIN: f64 = 1e-12;
 pub enum EncoderOutput {
     /// The last layer's state of every token: [tokens, width].
     States,
-    /// One vector: [width].
+    /// One vector: `[width]`.
     Embedding(Pooling),
-    /// One number a label: [labels]. Needs a head.
+    /// One number a label: `[labels]`. Needs a head.
     Scores,
 }
 

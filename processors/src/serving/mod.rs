@@ -179,7 +179,7 @@ impl Answerer {
         sampling.stop.sort_unstable();
         sampling.stop.dedup();
         let mut answering = self.begin(&generating, Ask::new(prompt, sampling, asked))?;
-        while let Some(output) = answering.next() {
+        for output in answering.by_ref() {
             let text = match output? {
                 Output::Token(chunk) => chunk.text,
                 Output::End { text, .. } => text,

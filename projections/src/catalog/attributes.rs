@@ -166,7 +166,7 @@ fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
                     return Some(at + 1);
                 }
             }
-            b'e' | b'E' if matches!(bytes[at - 1], b'0'..=b'9') => {
+            b'e' | b'E' if bytes[at - 1].is_ascii_digit() => {
                 let sign = usize::from(matches!(bytes[at + 1], b'+' | b'-'));
                 let exponent = bytes[at + 1 + sign..].iter().take_while(|byte| byte.is_ascii_digit()).count();
                 if exponent > EXPONENT_DIGITS_MAX {

@@ -70,7 +70,8 @@ impl Filter {
     /// Refuses the name of a suite, task, metric or slice that nothing was ever recorded under, where anything was.
     pub(super) fn check_names(&self, columns: &Columns) -> Result<(), Error> {
         type Of<T> = fn(&T) -> Option<u32>;
-        let sides: [(&str, &Option<String>, Of<Series>, Of<Failure>); 4] = [
+        type Side<'a> = (&'a str, &'a Option<String>, Of<Series>, Of<Failure>);
+        let sides: [Side<'_>; 4] = [
             ("suite", &self.suite, |series| Some(series.key.suite), |failure| Some(failure.suite)),
             ("task", &self.task, |series| Some(series.key.task), |failure| Some(failure.task)),
             ("metric", &self.metric, |series| Some(series.key.metric), |_| None),

@@ -135,7 +135,9 @@ async fn read(app: App, table: &'static Table, format: Format, arguments: Argume
     let asked = ask(&app, table, format, arguments).await?;
     let (pipe, body) = Pipe::new(app.stopping.clone());
     let answer = answer(table, format, &asked.covered, body);
+    let request = tracing::Span::current();
     tokio::task::spawn_blocking(move || {
+        let _request = request.entered();
         let breaker = pipe.breaker();
         if let Err(problem) = asked.encode(&app, pipe) {
             breaker.break_off(&problem);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// A refusal, and the part of the request that it is about.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    problem: Problem,
+    problem: Box<Problem>,
     param: Option<String>,
     code: Option<&'static str>,
 }
@@ -16,26 +16,26 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A value of the request that cannot be used.
     pub(super) fn value(param: &str, message: impl Into<String>) -> Self {
-        Self { problem: Problem::malformed(message), param: Some(param.to_owned()), code: Some("invalid_value") }
+        Self { problem: Problem::malformed(message).into(), param: Some(param.to_owned()), code: Some("invalid_value") }
     }
 
     /// A part of the request that is missing.
     pub(super) fn missing(param: &str, right: &str) -> Self {
         let problem = Problem::malformed(format!("`{param}` is missing; {right}"));
-        Self { problem, param: Some(param.to_owned()), code: Some("missing_required_parameter") }
+        Self { problem: problem.into(), param: Some(param.to_owned()), code: Some("missing_required_parameter") }
     }
 
     /// A part of the dialect that is not here.
     pub(super) fn unsupported(param: &str, message: impl Into<String>) -> Self {
         let problem = Problem::new(Kind::Unsupported, message);
-        Self { problem, param: Some(param.to_owned()), code: Some("unsupported_parameter") }
+        Self { problem: problem.into(), param: Some(param.to_owned()), code: Some("unsupported_parameter") }
     }
 
     pub(super) fn unknown(param: &str, known: &[&str]) -> Self {
         let shown: String = param.chars().take(60).collect();
         let problem =
             Problem::new(Kind::Unsupported, format!("`{shown}` is not known; there are {}", known.join(", ")));
-        Self { problem, param: Some(shown), code: Some("unknown_parameter") }
+        Self { problem: problem.into(), param: Some(shown), code: Some("unknown_parameter") }
     }
 
     pub(super) fn no_model(name: &str, there: &[String]) -> Self {
@@ -43,13 +43,13 @@ impl Refusal {
             if there.is_empty() { "none is served".to_owned() } else { format!("there are {}", there.join(", ")) };
         let shown: String = name.chars().take(100).collect();
         let problem = Problem::not_found(format!("there is no model `{shown}`; {there}"));
-        Self { problem, param: Some("model".to_owned()), code: Some("model_not_found") }
+        Self { problem: problem.into(), param: Some("model".to_owned()), code: Some("model_not_found") }
     }
 
     /// More than the model's context.
     pub(super) fn context(param: &str, message: String) -> Self {
         let problem = Problem::malformed(message);
-        Self { problem, param: Some(param.to_owned()), code: Some("context_length_exceeded") }
+        Self { problem: problem.into(), param: Some(param.to_owned()), code: Some("context_length_exceeded") }
     }
 
     /// About this part, where the request is wrong and nothing is said of another.
@@ -79,7 +79,7 @@ impl Refusal {
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { problem, param: None, code: None }
+        Self { problem: problem.into(), param: None, code: None }
     }
 }
 
@@ -91,7 +91,7 @@ impl From<cairn_processors::Error> for Refusal {
         match &error {
             Error::PromptTooLong { .. } => {
                 let problem = Problem::malformed(error.to_string());
-                Self { problem, param: None, code: Some("context_length_exceeded") }
+                Self { problem: problem.into(), param: None, code: Some("context_length_exceeded") }
             }
             Error::Gpu(Gpu::Invalid { key, found, expected }) => {
                 let (param, shown) = match key.as_str() {
@@ -102,7 +102,7 @@ impl From<cairn_processors::Error> for Refusal {
             }
             Error::Refused { .. } => {
                 let problem = Problem::malformed(error.chain());
-                Self { problem, param: None, code: Some("invalid_value") }
+                Self { problem: problem.into(), param: None, code: Some("invalid_value") }
             }
             _ => Problem::from(error).into(),
         }

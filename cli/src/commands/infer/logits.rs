@@ -29,7 +29,7 @@ pub(crate) struct Args {
 /// Either form of a decoder.
 enum Form {
     Primitive(Box<Forward>),
-    Fused(Engine),
+    Fused(Box<Engine>),
 }
 
 impl Form {
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
         false => {
             let options = args.engine.options(1);
-            Form::Fused(Engine::open_folder(&runtime, &model.folder, None, &options).map_err(told)?)
+            Form::Fused(Box::new(Engine::open_folder(&runtime, &model.folder, None, &options).map_err(told)?))
         }
     };
     let (mut out, mut rows) = (Out::open(args.out.as_deref().filter(|_| !is_npy(args.out.as_ref())))?, Vec::new());

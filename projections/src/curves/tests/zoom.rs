@@ -50,7 +50,8 @@ fn check(curves: &Curves, query: &CurveQuery, what: &str) {
         let greatest = |points: &[Point], of| numbers(points, of).into_iter().reduce(f64::max);
         let first_nan = |points: &[Point]| points.iter().find(|p| p.value.is_nan()).map(|p| p.step);
         // Fewer than seven points have no room for everything.
-        let kinds: [(usize, fn(f64) -> bool); 2] = [(4, |v| !v.is_nan()), (7, f64::is_finite)];
+        type Kind = (usize, fn(f64) -> bool);
+        let kinds: [Kind; 2] = [(4, |v| !v.is_nan()), (7, f64::is_finite)];
         for (_, of) in kinds.into_iter().filter(|(least_max, _)| points_max >= *least_max) {
             assert_eq!(least(&kept, of), least(&part, of), "{what}, {from} to {to}");
             assert_eq!(greatest(&kept, of), greatest(&part, of), "{what}, {from} to {to}");
