@@ -48,7 +48,7 @@ pub(super) async fn embed(State(app): State<App>, request: Request) -> Result<Re
 fn answer(answerer: &cairn_processors::serving::Answerer, asked: Embedding) -> Result<(Json<Value>, u64), Refusal> {
     let folder = folder_of(answerer, &asked.model)?;
     let Loaded::Embedder { model, .. } = &folder.loaded else {
-        let message = format!("`{}` is a {}; it embeds no texts", folder.name, folder.kind());
+        let message = format!("`{}` (kind `{}`) embeds no texts; name an embedder", folder.name, folder.kind());
         return Err(Refusal::value("model", message));
     };
     let prompt = model.text_prompt(asked.prompt_name.as_deref());

@@ -41,7 +41,7 @@ pub(super) async fn rerank(State(app): State<App>, request: Request) -> Result<R
 fn answer(answerer: &Answerer, asked: &Question) -> Result<(Json<Value>, u64), Refusal> {
     let folder = folder_of(answerer, &asked.model)?;
     if !matches!(folder.loaded, Loaded::Reranker { .. }) {
-        let message = format!("`{}` is a {}; it scores no documents", folder.name, folder.kind());
+        let message = format!("`{}` (kind `{}`) scores no documents; name a reranker", folder.name, folder.kind());
         return Err(Refusal::value("model", message));
     }
     let documents: Vec<&str> = asked.documents.iter().map(String::as_str).collect();
